@@ -84,19 +84,23 @@ export class Writer {
   }
 
   u8(value: number): void {
-    this.#view.setUint8(this.#claim(1), value);
+    const start = this.#claim(1); // may replace the view
+    this.#view.setUint8(start, value);
   }
 
   u16(value: number): void {
-    this.#view.setUint16(this.#claim(2), value);
+    const start = this.#claim(2); // may replace the view
+    this.#view.setUint16(start, value);
   }
 
   u32(value: number): void {
-    this.#view.setUint32(this.#claim(4), value);
+    const start = this.#claim(4); // may replace the view
+    this.#view.setUint32(start, value);
   }
 
   u64(value: bigint): void {
-    this.#view.setBigUint64(this.#claim(8), value);
+    const start = this.#claim(8); // may replace the view
+    this.#view.setBigUint64(start, value);
   }
 
   bytes(value: Uint8Array): void {

@@ -1,8 +1,10 @@
 /**
  * Length framing of the hsmd sockets: u32 big-endian length, then the payload.
  *
- * The splitter never allocates for a length that was only announced: it keeps
- * the chunks that arrived and joins them when a frame is whole.
+ * The splitter never allocates for a length that was only announced: it holds
+ * what arrived in a buffer that at most doubles, so that every byte is copied a
+ * few times at most, however small the chunks are and however late frames are
+ * taken.
  *
  * @module
  */
@@ -13,6 +15,9 @@ import { DecodeError } from "../errors.ts";
 export const FRAME_LIMIT: number = 2 ** 27;
 
 const HEADER_LENGTH = 4;
+/** A buffer up to this size is kept when it runs empty, in bytes. */
+const KEPT_CAPACITY = 2 ** 16;
+const NO_BYTES = new Uint8Array(0);
 
 /** A payload with its length in front. */
 export function encodeFrame(payload: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -25,64 +30,69 @@ export function encodeFrame(payload: Uint8Array): Uint8Array<ArrayBuffer> {
 /** Cuts a byte stream into payloads. */
 export class FrameSplitter {
   readonly #limit: number;
-  #chunks: Uint8Array[] = [];
-  #held = 0;
+  /** What is held lies from `#start` to `#end`. */
+  #buffer: Uint8Array<ArrayBuffer> = NO_BYTES;
+  #start = 0;
+  #end = 0;
 
   /** Frames of `limit` bytes and more are refused. */
   constructor(limit: number = FRAME_LIMIT) {
     this.#limit = limit;
   }
 
-  /** Takes bytes as they arrive. */
+  /** Takes bytes as they arrive; the caller may use the chunk again. */
   push(chunk: Uint8Array): void {
-    this.#chunks.push(chunk);
-    this.#held += chunk.length;
+    this.#makeRoom(chunk.length);
+    this.#buffer.set(chunk, this.#end);
+    this.#end += chunk.length;
   }
 
   /** Whether bytes of an unfinished frame are held. */
   get isInside(): boolean {
-    return this.#held > 0;
+    return this.#end > this.#start;
   }
 
   /**
-   * The next whole payload, or null when more bytes are needed.
+   * The next whole payload, in a buffer of its own, or null when more bytes are
+   * needed.
    *
    * @throws {DecodeError} as soon as a frame announces too much
    */
   take(): Uint8Array | null {
-    if (this.#held < HEADER_LENGTH) return null;
-    const length = this.#length();
+    const held = this.#end - this.#start;
+    if (held < HEADER_LENGTH) return null;
+    const length = new DataView(this.#buffer.buffer).getUint32(this.#start);
     if (length >= this.#limit) {
       const wanted = `${length} bytes, want less than ${this.#limit}`;
       throw new DecodeError("frame", "length", 0, wanted);
     }
-    const whole = HEADER_LENGTH + length;
-    if (this.#held < whole) return null;
-    const bytes = this.#join();
-    this.#chunks = whole < bytes.length ? [bytes.subarray(whole)] : [];
-    this.#held -= whole;
-    return bytes.subarray(HEADER_LENGTH, whole);
+    if (held < HEADER_LENGTH + length) return null;
+    const from = this.#start + HEADER_LENGTH;
+    const payload = this.#buffer.slice(from, from + length);
+    this.#start = from + length;
+    if (this.#start === this.#end) this.#clear();
+    return payload;
   }
 
-  /** The announced length; joins only when it straddles chunks. */
-  #length(): number {
-    const first = this.#chunks[0];
-    const head = first !== undefined && first.length >= HEADER_LENGTH
-      ? first
-      : this.#join();
-    return new DataView(head.buffer, head.byteOffset).getUint32(0);
-  }
-
-  #join(): Uint8Array {
-    const [first, ...rest] = this.#chunks;
-    if (first !== undefined && rest.length === 0) return first;
-    const joined = new Uint8Array(this.#held);
-    let offset = 0;
-    for (const chunk of this.#chunks) {
-      joined.set(chunk, offset);
-      offset += chunk.length;
+  /** Makes `size` bytes free at the end: by moving what is held, or by growing. */
+  #makeRoom(size: number): void {
+    if (this.#end + size <= this.#buffer.length) return;
+    const held = this.#end - this.#start;
+    // Moving is for a buffer that is half empty: then it pays for itself.
+    if (2 * (held + size) <= this.#buffer.length) {
+      this.#buffer.copyWithin(0, this.#start, this.#end);
+    } else {
+      const grown = new Uint8Array(Math.max(2 * held, held + size));
+      grown.set(this.#buffer.subarray(this.#start, this.#end));
+      this.#buffer = grown;
     }
-    this.#chunks = [joined];
-    return joined;
+    this.#start = 0;
+    this.#end = held;
+  }
+
+  #clear(): void {
+    this.#start = 0;
+    this.#end = 0;
+    if (this.#buffer.length > KEPT_CAPACITY) this.#buffer = NO_BYTES;
   }
 }

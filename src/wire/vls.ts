@@ -8,7 +8,7 @@
  * @module
  */
 
-import { fixed, Reader, u16, wirestring, Writer } from "./codec.ts";
+import { Reader, u16, wirestring, Writer } from "./codec.ts";
 import {
   decodeMessage,
   encodeMessage,
@@ -123,7 +123,6 @@ export const SIGNER_MESSAGES = table({
     network: wirestring,
     nodeId,
     bip32: extKey,
-    bolt12: fixed("pubkey", 33),
   }),
   /** The only reply that says no: a code, and words for the operator. */
   signer_error: reply(3000, { code: u16, message: wirestring }),

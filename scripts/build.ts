@@ -1,0 +1,120 @@
+/**
+ * `deno task build`: makes `dist/remote_hsmd_mqtt` and `dist/softkey`.
+ *
+ * Each is one executable file: a launcher of a few shell lines that finds `deno`
+ * beside itself or on PATH and starts it with this program's permissions, and
+ * behind it the whole program as one script. Every launcher line is a string
+ * followed by a comment to the script, so that one file is both.
+ *
+ * @module
+ */
+
+/** A program, its entry and what it may do. */
+interface Program {
+  readonly name: string;
+  readonly entry: string;
+  readonly permissions: readonly string[];
+}
+
+/** Anything else is hidden from the program: libraries look at much. */
+const BROKER_ENVIRONMENT = [
+  "LIGHTNINGD_VERSION",
+  "XDG_RUNTIME_DIR",
+  "REMOTE_HSMD_MQTT_LISTEN",
+  "REMOTE_HSMD_WS_LISTEN",
+  "REMOTE_HSMD_PAIRING",
+  "REMOTE_HSMD_TOKEN_WINDOW",
+  "REMOTE_HSMD_CLN_VERSION",
+  "REMOTE_HSMD_LOG_LEVEL",
+];
+
+/** Both programs. */
+export const PROGRAMS: readonly Program[] = [
+  {
+    name: "remote_hsmd_mqtt",
+    entry: "main.ts",
+    permissions: [
+      "--allow-net",
+      "--allow-read",
+      // The helper's folder may have to be elsewhere; `run` is revoked after.
+      "--allow-write=.,/dev/shm,/tmp,/run/user",
+      "--allow-run",
+      "--ignore-env",
+      `--allow-env=${BROKER_ENVIRONMENT.join(",")}`,
+    ],
+  },
+  {
+    name: "softkey",
+    entry: "src/device/main.ts",
+    permissions: [
+      "--allow-net",
+      "--allow-read",
+      "--allow-write",
+      "--ignore-env",
+    ],
+  },
+];
+
+const ROOT = new URL("../", import.meta.url).pathname;
+
+const FLAGS = [
+  "--no-prompt",
+  "--no-config",
+  "--no-lock",
+  "--no-npm",
+  "--no-remote",
+];
+
+/** The launcher: shell lines that are strings and comments to the script. */
+export function launcherOf(program: Program): string {
+  const shell = [
+    'here="$(dirname -- "$0")"; deno="$here/deno"',
+    '[ -x "$deno" ] || { real="$(readlink -f -- "$0")" && deno="$(dirname -- "$real")/deno"; }',
+    '[ -x "$deno" ] || deno="$(command -v deno)"',
+    `[ -n "$deno" ] || { echo "${program.name}: no deno beside it or on PATH" >&2; exit 2; }`,
+    `DENO_NO_UPDATE_CHECK=1 exec "$deno" run --quiet --ext=js ${
+      [...FLAGS, ...program.permissions].join(" ")
+    } "$0" "$@"`,
+  ];
+  return ["#!/bin/sh", ...shell.map((line) => `":" //; ${line}`), ""].join(
+    "\n",
+  );
+}
+
+/** Makes one program; returns its path and size. */
+export async function build(program: Program): Promise<string> {
+  const script = await bundle(program.entry);
+  const path = `${ROOT}dist/${program.name}`;
+  await Deno.mkdir(`${ROOT}dist`, { recursive: true });
+  await Deno.writeTextFile(path, launcherOf(program) + script);
+  await Deno.chmod(path, 0o755);
+  return path;
+}
+
+async function bundle(entry: string): Promise<string> {
+  const file = await Deno.makeTempFile({ suffix: ".js" });
+  try {
+    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["bundle", "--quiet", "--platform", "deno", "-o", file, entry],
+      cwd: ROOT,
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+    if (!success) {
+      throw new Error(
+        `Cannot bundle ${entry}: ${new TextDecoder().decode(stderr)}`,
+      );
+    }
+    return await Deno.readTextFile(file);
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
+if (import.meta.main) {
+  for (const program of PROGRAMS) {
+    const path = await build(program);
+    const { size } = await Deno.stat(path);
+    console.log(`${path.slice(ROOT.length)}  ${Math.round(size / 1024)} KiB`);
+  }
+}

@@ -1,0 +1,640 @@
+/**
+ * The broker: requests of the node in, answers of the signer out.
+ *
+ * It holds no key. It knows which device the node is paired with, hands it every
+ * request in the order in which they were read, and matches each answer by its
+ * sequence number, never by "the next one in". Requests of different connections
+ * are under way together; a device that went away and came back is given
+ * everything unanswered again, in order, under the same numbers. A late answer
+ * or a second one finds nobody waiting and is forgotten.
+ *
+ * A session of a device:
+ *
+ *     connected --hello--> greeted --init sent--> initialising
+ *                                                      |
+ *                     refused <-- another identity? ---+--- verified --> ready
+ *
+ * One ready device is active and gets the requests; others stay warm. Before
+ * lightningd hears of a device's init reply, its keys are compared with the key
+ * that logged in and with the pairing.
+ *
+ * //~ The hard part of a remote signer is not the signing, it is the line going
+ * //~ dead in mid-sentence. We tried "ask again after ten seconds" on paper, as
+ * //~ others do: it needs a guess of how slow a device may be, and punishes the
+ * //~ slow with more work. So nothing here has a time-out. A connection ends, that
+ * //~ is an event, and what was unanswered is asked again. Next: mqtt/embedded.ts.
+ *
+ * @module
+ */
+
+import {
+  checkIdentity,
+  type DeviceIdentity,
+  identityIn,
+  type PairingBook,
+} from "./broker/pairing.ts";
+import { linesFor } from "./broker/lines.ts";
+import { WaitingNotice } from "./broker/waiting.ts";
+import {
+  DecodeError,
+  describeError,
+  IdentityError,
+  SIGNER_ERROR_CODES,
+} from "./errors.ts";
+import { deriveWalletPubkey } from "./keyderiv.ts";
+import type { DeviceSession, LoginAttempt } from "./mqtt/embedded.ts";
+import { checkLogin } from "./mqtt/auth.ts";
+import type { TopicName } from "./mqtt/topics.ts";
+import type { Answer, Request } from "./unixfd.ts";
+import { decodeHello } from "./wire/control.ts";
+import { FRAME_LIMIT } from "./wire/frame.ts";
+import {
+  messageName,
+  REPLIES,
+  replyRow,
+  type RequestOf,
+  REQUESTS,
+} from "./wire/hsmd.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  messageType,
+  type RequestRow,
+} from "./wire/message.ts";
+import type { LogLevel } from "./wire/status.ts";
+import { NOBODY, type NodeId } from "./wire/types.ts";
+import {
+  decodeSignerError,
+  decodeSignerResponse,
+  encodeSignerRequest,
+  SIGNER_ERROR_TYPE,
+} from "./wire/vls.ts";
+
+/** How the broker reaches a device. */
+export interface DeviceLink {
+  /** False when the device is gone. */
+  send(session: DeviceSession, name: TopicName, payload: Uint8Array): boolean;
+  drop(session: DeviceSession): void;
+}
+
+/** What the broker is made of. */
+export interface BrokerOptions {
+  readonly book: PairingBook;
+  readonly log: (level: LogLevel, text: string, peer?: NodeId | null) => void;
+  /** Text for somebody at a terminal, while lightningd does not read its log. */
+  readonly tell: (text: string) => void;
+  /** Unix time in milliseconds. */
+  readonly now: () => number;
+  /** lightningd runs with --developer. */
+  readonly isDeveloper: boolean;
+  /** How old a login token may be, in seconds; 0 takes any age. */
+  readonly tokenWindow: number;
+  /** Where devices connect, for a person to read. */
+  readonly address: () => string;
+}
+
+/** How a device speaks; decided by its hello. */
+interface Dialect {
+  readonly name: "sphinx" | "native";
+  /** How many requests may be under way. */
+  readonly window: number;
+}
+
+const SPHINX: Dialect = { name: "sphinx", window: 1 };
+const NATIVE: Dialect = { name: "native", window: 1024 };
+
+type Stage = "connected" | "greeted" | "initialising" | "ready";
+
+/** A device that is connected. */
+interface Device {
+  readonly session: DeviceSession;
+  dialect: Dialect;
+  stage: Stage;
+  software: string;
+  /** Hex of the key that it uses while locked, if it has one. */
+  cardKey: string | null;
+  /** Requests under way. */
+  inFlight: number;
+}
+
+/** A request that was not answered yet. */
+interface Pending {
+  readonly request: Request;
+  readonly sequence: number;
+  readonly askedAt: number;
+  readonly answer: (answer: Answer) => void;
+  /** The device that has it. */
+  sentTo: Device | null;
+}
+
+/** lightningd's init, and what became of it. */
+interface Init {
+  readonly message: Uint8Array;
+  readonly preinit: Uint8Array | null;
+  /** Answers lightningd; null once that was done. */
+  answer: ((answer: Answer) => void) | null;
+}
+
+const INIT_SEQUENCE = 0;
+const SEQUENCES = 0x10000;
+
+/** Requests in, replies out. */
+export class Broker {
+  readonly #options: BrokerOptions;
+  readonly #link: DeviceLink;
+  readonly #devices = new Map<DeviceSession, Device>();
+  readonly #pending = new Map<number, Pending>();
+  readonly #waiting: WaitingNotice;
+  #preinit: Uint8Array | null = null;
+  #init: Init | null = null;
+  #identity: DeviceIdentity | null = null;
+  #active: Device | null = null;
+  #nextSequence = 0;
+
+  constructor(link: DeviceLink, options: BrokerOptions) {
+    this.#link = link;
+    this.#options = options;
+    this.#waiting = new WaitingNotice((text) => {
+      options.log("info", text);
+      // lightningd reads no log lines before its init is answered.
+      if (this.#init?.answer) options.tell(text);
+    });
+  }
+
+  /** Stops timers. */
+  close(): void {
+    this.#waiting.stop();
+  }
+
+  // ---------------------------------------------------- the lightningd side
+
+  /** Answers a request, from what we know or from what the device says. */
+  ask(request: Request): Promise<Answer> {
+    const { row, message } = request;
+    const { log } = this.#options;
+    for (const { level, text } of linesFor(row.type, message)) log(level, text);
+    const isHere = HERE.get(row.type);
+    return isHere === undefined
+      ? this.#enqueue(request)
+      : Promise.resolve(isHere(this, message));
+  }
+
+  /** dev_preinit: kept for the device, which gets it before each init. */
+  takePreinit(message: Uint8Array): Answer {
+    if (!this.#options.isDeveloper) {
+      return bad("dev_preinit without --developer");
+    }
+    this.#preinit = message;
+    return { kind: "silence" };
+  }
+
+  /** init: once, and answered when a device has proved who it is. */
+  takeInit(message: Uint8Array): Promise<Answer> | Answer {
+    if (this.#init !== null) return bad("a second init");
+    const problem = this.#initProblem(decodeMessage(REQUESTS.init, message));
+    if (problem !== null) return bad(problem);
+    return new Promise((answer) => {
+      this.#init = { message, preinit: this.#preinit, answer };
+      for (const device of this.#devices.values()) this.#initialise(device);
+      this.#noteWaiting();
+    });
+  }
+
+  #initProblem(init: RequestOf<"init">): string | null {
+    const isForced = init.devForcePrivkey !== null ||
+      init.devForceBip32Seed !== null ||
+      init.devForceChannelSecrets !== null ||
+      init.devForceChannelSecretsShaseed !== null;
+    return isForced && !this.#options.isDeveloper
+      ? "dev_force fields without --developer"
+      : null;
+  }
+
+  /** Public-key checks need the pinned base keys and nothing else. */
+  checkPubkey(
+    message: Uint8Array,
+    row: typeof REQUESTS.check_pubkey | typeof REQUESTS.check_bip86_pubkey,
+  ): Answer {
+    const { index, pubkey } = decodeMessage(row, message);
+    const isBip86 = row.type === REQUESTS.check_bip86_pubkey.type;
+    const identity = this.#identity;
+    const base = isBip86 ? identity?.bip86 : identity?.bip32;
+    const derived = base && deriveWalletPubkey(base, index, isBip86);
+    const ok = derived ? derived.toHex() === pubkey.toHex() : false;
+    if (!ok) {
+      const text = `${row.name} ${index}: the node has ${pubkey.toHex()}, ` +
+        `the device ${derived ? derived.toHex() : "no such key"}`;
+      this.#options.log("broken", text);
+    }
+    return replyWith(
+      isBip86
+        ? encodeMessage(REPLIES.check_bip86_pubkey_reply, { ok })
+        : encodeMessage(REPLIES.check_pubkey_reply, { ok }),
+    );
+  }
+
+  #enqueue(request: Request): Promise<Answer> {
+    return new Promise((resolve) => {
+      const pending: Pending = {
+        request,
+        sequence: this.#takeSequence(),
+        askedAt: this.#options.now(),
+        answer: resolve,
+        sentTo: null,
+      };
+      this.#pending.set(pending.sequence, pending);
+      request.signal.addEventListener(
+        "abort",
+        () => this.#abandon(pending),
+        { once: true },
+      );
+      this.#pump();
+      this.#noteWaiting();
+    });
+  }
+
+  /** The next number that no unanswered request has. */
+  #takeSequence(): number {
+    while (this.#pending.has(this.#nextSequence)) this.#stepSequence();
+    const sequence = this.#nextSequence;
+    this.#stepSequence();
+    return sequence;
+  }
+
+  #stepSequence(): void {
+    this.#nextSequence = (this.#nextSequence + 1) % SEQUENCES;
+  }
+
+  /** Nobody waits any more: what was not sent need not be. */
+  #abandon(pending: Pending): void {
+    if (this.#pending.get(pending.sequence) !== pending) return;
+    if (pending.sentTo === null) this.#pending.delete(pending.sequence);
+  }
+
+  // -------------------------------------------------------- the device side
+
+  /** Decides about a login. */
+  login(
+    attempt: LoginAttempt,
+  ): { readonly key: Uint8Array } | { readonly refusal: string } {
+    const login = checkLogin(attempt.username, attempt.password, {
+      now: Math.floor(this.#options.now() / 1000),
+      window: this.#options.tokenWindow,
+    });
+    if ("refusal" in login) return login;
+    const { book } = this.#options;
+    if (book.current === null) return login;
+    const { identity, cardKeys } = book.current;
+    const nodeId = identity.nodeId.toHex();
+    const isKnown = nodeId === attempt.username ||
+      cardKeys.includes(attempt.username);
+    return isKnown ? login : {
+      refusal: `its key is ${attempt.username}, paired with ${nodeId} ` +
+        `(pairing: ${book.place})`,
+    };
+  }
+
+  /** Takes what a device published. */
+  message(
+    session: DeviceSession,
+    name: TopicName,
+    payload: Uint8Array,
+  ): void {
+    try {
+      this.#take(this.#deviceOf(session), name, payload);
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      this.#reject(session, error.message);
+    }
+  }
+
+  /** A device's connection ended. */
+  gone(session: DeviceSession): void {
+    const device = this.#devices.get(session);
+    if (device === undefined) return;
+    this.#devices.delete(session);
+    this.#recall(device);
+    if (device.stage !== "connected") {
+      this.#options.log("info", `device ${describe(device)} disconnected`);
+    }
+    if (this.#active === device) this.#promote();
+    this.#noteWaiting();
+  }
+
+  #deviceOf(session: DeviceSession): Device {
+    const known = this.#devices.get(session);
+    if (known !== undefined) return known;
+    const device: Device = {
+      session,
+      dialect: SPHINX,
+      stage: "connected",
+      software: "unknown software",
+      cardKey: null,
+      inFlight: 0,
+    };
+    this.#devices.set(session, device);
+    return device;
+  }
+
+  #take(device: Device, name: TopicName, payload: Uint8Array): void {
+    switch (name) {
+      case "hello":
+        return this.#greet(device, payload);
+      case "init-3-res":
+        return this.#takeInitReply(device, payload);
+      case "vls-res":
+        return this.#takeReply(device, payload);
+      case "error":
+        return this.#takeError(device, payload);
+      case "bye":
+        return this.#link.drop(device.session);
+      default:
+        // Storage and control belong to features that this broker has not.
+        this.#options.log("debug", `${describe(device)}: ${name} left unread`);
+    }
+  }
+
+  #greet(device: Device, payload: Uint8Array): void {
+    const hello = decodeHello(payload);
+    device.dialect = hello === null ? SPHINX : NATIVE;
+    if (hello?.software !== undefined) {
+      device.software = printable(hello.software);
+    }
+    device.cardKey = hello?.cardKey ? hello.cardKey.toHex() : null;
+    this.#recall(device);
+    device.stage = "greeted";
+    const locked = hello?.isLocked ? ", locked" : "";
+    this.#options.log(
+      "info",
+      `device ${describe(device)} connected from ${device.session.from}: ` +
+        `${device.software}${locked}`,
+    );
+    if (this.#active === device) this.#promote();
+    this.#initialise(device);
+  }
+
+  /** Sends lightningd's init, as soon as both are there. */
+  #initialise(device: Device): void {
+    if (this.#init === null || device.stage !== "greeted") return;
+    device.stage = "initialising";
+    const { preinit, message } = this.#init;
+    if (preinit !== null && device.dialect === NATIVE) {
+      this.#sendInit(device, preinit);
+    }
+    this.#sendInit(device, message);
+  }
+
+  #sendInit(device: Device, message: Uint8Array): void {
+    const frame = encodeSignerRequest({
+      sequence: INIT_SEQUENCE,
+      peerId: NOBODY,
+      dbid: 0n,
+      message,
+    });
+    this.#link.send(device.session, "init-3-msg", frame);
+  }
+
+  #takeInitReply(device: Device, payload: Uint8Array): void {
+    if (device.stage !== "initialising" || this.#init === null) return;
+    const { message } = decodeSignerResponse(payload, FRAME_LIMIT);
+    switch (messageType(message)) {
+      case REPLIES.init_reply_v4.type:
+        this.#welcome(device, message).catch((error) =>
+          this.#reject(device.session, describeError(error))
+        );
+        return;
+      case REPLIES.init_reply_failure.type:
+        return this.#answerInit(replyWith(message));
+      case SIGNER_ERROR_TYPE: {
+        const error = decodeSignerError(message);
+        return this.#answerInit(bad(printable(error.message)));
+      }
+      default: {
+        const found = messageName(messageType(message));
+        this.#reject(device.session, `answered init with ${found}`);
+      }
+    }
+  }
+
+  /** The device says who it is; lightningd hears it once we believe it. */
+  async #welcome(device: Device, message: Uint8Array): Promise<void> {
+    const identity = identityIn(message);
+    const { book } = this.#options;
+    checkOwnKey(device.session, identity);
+    const { current } = book;
+    if (current !== null) checkIdentity(current.identity, identity);
+    const cardKeys = withCardKey(current?.cardKeys ?? [], device.cardKey);
+    if (current === null || cardKeys.length !== current.cardKeys.length) {
+      await book.store({ identity, cardKeys });
+    }
+    if (current === null) {
+      const text = `paired with ${identity.nodeId.toHex()} (${book.place})`;
+      this.#options.log("info", text);
+    }
+    this.#identity = identity;
+    device.stage = "ready";
+    this.#answerInit(replyWith(message));
+    this.#active ??= device;
+    this.#pump();
+    this.#noteWaiting();
+  }
+
+  #answerInit(answer: Answer): void {
+    const init = this.#init;
+    if (init === null || init.answer === null) return;
+    init.answer(answer);
+    const message = answer.kind === "reply"
+      ? pinVersion(init.message, answer.message)
+      : init.message;
+    this.#init = { ...init, message, answer: null };
+    this.#noteWaiting();
+  }
+
+  #takeReply(device: Device, payload: Uint8Array): void {
+    const { sequence, message } = decodeSignerResponse(payload, FRAME_LIMIT);
+    const pending = this.#pending.get(sequence);
+    if (pending === undefined || pending.sentTo !== device) {
+      const text = `${describe(device)}: nobody waits for reply ${sequence}`;
+      return this.#options.log("debug", text);
+    }
+    const answer = readAnswer(pending.request.row, message);
+    if (answer === null) {
+      const found = messageName(messageType(message));
+      const { name } = pending.request.row;
+      return this.#reject(device.session, `answered ${name} with ${found}`);
+    }
+    this.#settle(pending, answer);
+  }
+
+  /** Sphinx devices tell errors aside; the request under way is meant. */
+  #takeError(device: Device, payload: Uint8Array): void {
+    const text = printable(payload);
+    this.#options.log("unusual", `device ${describe(device)} says: ${text}`);
+    if (device.dialect !== SPHINX) return;
+    for (const pending of this.#pending.values()) {
+      if (pending.sentTo === device) {
+        return this.#settle(pending, { kind: "refused", reason: text });
+      }
+    }
+  }
+
+  #settle(pending: Pending, answer: Answer): void {
+    this.#pending.delete(pending.sequence);
+    if (pending.sentTo !== null) pending.sentTo.inFlight -= 1;
+    pending.answer(answer);
+    this.#pump();
+    this.#noteWaiting();
+  }
+
+  /** Sends the active device what it may have, in order. */
+  #pump(): void {
+    const device = this.#active;
+    if (device === null) return;
+    for (const pending of this.#pending.values()) {
+      if (device.inFlight >= device.dialect.window) return;
+      if (pending.sentTo === null) this.#send(device, pending);
+    }
+  }
+
+  #send(device: Device, pending: Pending): void {
+    const { sequence, request: { requester, message } } = pending;
+    const { peerId, dbid } = requester;
+    const frame = encodeSignerRequest({ sequence, peerId, dbid, message });
+    if (!this.#link.send(device.session, "vls", frame)) return;
+    pending.sentTo = device;
+    device.inFlight += 1;
+  }
+
+  /** What this device has not answered has nobody now. */
+  #recall(device: Device): void {
+    for (const pending of this.#pending.values()) {
+      if (pending.sentTo !== device) continue;
+      pending.sentTo = null;
+      if (pending.request.signal.aborted) this.#abandon(pending);
+    }
+    device.inFlight = 0;
+  }
+
+  #promote(): void {
+    const ready = [...this.#devices.values()]
+      .find(({ stage }) => stage === "ready");
+    this.#active = ready ?? null;
+    this.#pump();
+  }
+
+  #reject(session: DeviceSession, reason: string): void {
+    const text = `device ${session.cid} at ${session.from} refused: ${reason}`;
+    this.#options.log("unusual", text);
+    this.#link.drop(session);
+  }
+
+  #noteWaiting(): void {
+    const oldest = this.#pending.values().next().value;
+    const isIdle = oldest === undefined && !this.#init?.answer;
+    if (this.#active !== null || isIdle) return this.#waiting.stop();
+    this.#waiting.start(() => {
+      const what = oldest === undefined ? "init" : oldest.request.row.name;
+      const more = this.#pending.size > 1
+        ? ` and ${this.#pending.size - 1} more`
+        : "";
+      const { book, address } = this.#options;
+      const whom = book.current === null
+        ? "a signer device to pair with"
+        : `signer ${book.current.identity.nodeId.toHex()}`;
+      return `waiting for ${whom} on ${address()}: ${what}${more}`;
+    });
+  }
+}
+
+type HereAnswerer = (
+  broker: Broker,
+  message: Uint8Array,
+) => Promise<Answer> | Answer;
+
+/** What is answered without asking the device, or kept for it. */
+const HERE: ReadonlyMap<number, HereAnswerer> = new Map<number, HereAnswerer>([
+  [REQUESTS.dev_preinit.type, (broker, message) => broker.takePreinit(message)],
+  [REQUESTS.init.type, (broker, message) => broker.takeInit(message)],
+  [
+    REQUESTS.dev_memleak.type,
+    () => replyWith(encodeMessage(REPLIES.dev_memleak_reply, { leak: false })),
+  ],
+  [
+    REQUESTS.check_pubkey.type,
+    (broker, message) => broker.checkPubkey(message, REQUESTS.check_pubkey),
+  ],
+  [
+    REQUESTS.check_bip86_pubkey.type,
+    (broker, message) =>
+      broker.checkPubkey(message, REQUESTS.check_bip86_pubkey),
+  ],
+]);
+
+function replyWith(message: Uint8Array): Answer {
+  return { kind: "reply", message };
+}
+
+function bad(reason: string): Answer {
+  return { kind: "bad", reason };
+}
+
+/** What a device's message means for a request; null when it fits none. */
+function readAnswer(row: RequestRow, message: Uint8Array): Answer | null {
+  const type = messageType(message);
+  if (type === SIGNER_ERROR_TYPE) {
+    const { code, message: text } = decodeSignerError(message);
+    const reason = printable(text);
+    return code === SIGNER_ERROR_CODES.badRequest
+      ? { kind: "bad", reason }
+      : { kind: "refused", reason };
+  }
+  const reply = type === null ? undefined : replyRow(type);
+  if (reply === undefined || !row.replies.includes(reply.type)) return null;
+  decodeMessage(reply, message); // throws DecodeError: the device is dropped
+  return replyWith(message);
+}
+
+/** A device may only speak for the key that it logged in with. */
+function checkOwnKey(session: DeviceSession, identity: DeviceIdentity): void {
+  const [found, wanted] = [
+    identity.nodeId.toHex(),
+    session.key.toHex(),
+  ];
+  if (found === wanted) return;
+  throw new IdentityError(
+    `Cannot use this device: its node id is ${found}, it logged in as ${wanted}`,
+  );
+}
+
+function withCardKey(
+  keys: readonly string[],
+  key: string | null,
+): readonly string[] {
+  return key === null || keys.includes(key) ? keys : [...keys, key];
+}
+
+/** init with the version that was agreed on, for every later session. */
+function pinVersion(init: Uint8Array, initReply: Uint8Array): Uint8Array {
+  if (messageType(initReply) !== REPLIES.init_reply_v4.type) return init;
+  const { hsmVersion } = decodeMessage(REPLIES.init_reply_v4, initReply);
+  return encodeMessage(REQUESTS.init, {
+    ...decodeMessage(REQUESTS.init, init),
+    hsmWireMinVersion: hsmVersion,
+    hsmWireMaxVersion: hsmVersion,
+  });
+}
+
+function describe({ session, dialect }: Device): string {
+  return `${session.cid} (${dialect.name})`;
+}
+
+const LONGEST_FOREIGN_TEXT = 500;
+
+/** Text of a device, fit for a log line of ours. */
+function printable(bytes: Uint8Array): string {
+  const text = new TextDecoder().decode(
+    bytes.subarray(0, LONGEST_FOREIGN_TEXT),
+  );
+  // deno-lint-ignore no-control-regex
+  return text.replace(/[\u0000-\u001f\u007f]/g, " ").trim();
+}

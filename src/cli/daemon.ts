@@ -1,0 +1,165 @@
+/**
+ * The broker at work: puts lightningd's side, the MQTT side and the broker
+ * between them together, and stays until lightningd leaves.
+ *
+ * @module
+ */
+
+import type net from "node:net";
+import { Broker } from "../broker.ts";
+import {
+  FilePairingBook,
+  OpenPairingBook,
+  type PairingBook,
+} from "../broker/pairing.ts";
+import { describeError, UsageError } from "../errors.ts";
+import { type Handover, startHandover } from "../fdpass/spawn.ts";
+import { EmbeddedServer, type ServerEvents } from "../mqtt/embedded.ts";
+import {
+  EXIT_FAILURE,
+  openDescriptor,
+  StatusStream,
+  UnixFd,
+} from "../unixfd.ts";
+import { type Config, parseVersion, showAddress } from "./config.ts";
+import { readConfig } from "./sources.ts";
+
+/** The broker's own folder, in lightningd's directory for the network. */
+const FOLDER = "remote_hsmd";
+const PAIRING_FILE = `${FOLDER}/pairing.json`;
+
+/** Signals that a terminal or a service manager sends to the whole group. */
+const GROUP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Serves lightningd on fd 0 and fd 3; returns the exit code. */
+export async function runDaemon(
+  { isDeveloper }: { readonly isDeveloper: boolean },
+): Promise<number> {
+  const master = openMaster();
+  // lightningd ends us by closing fd 3. Until then it needs us, whatever
+  // signals the group gets: an hsmd that ends early takes the node with it.
+  for (const signal of GROUP_SIGNALS) {
+    Deno.addSignalListener(signal, () => {});
+  }
+  const config = readConfig();
+  const socket = openDescriptor(0, { isWriteOnly: true });
+  const status = new StatusStream(socket, config.log_level.value);
+  const version = parseVersion(Deno.env.get("LIGHTNINGD_VERSION") ?? "");
+  if (version !== undefined) status.version(version);
+  try {
+    return await serve({ config, isDeveloper, master, status });
+  } catch (error) {
+    tell(describeError(error));
+    await status.fail("internalError", describeError(error));
+    return EXIT_FAILURE;
+  }
+}
+
+interface Parts {
+  readonly config: Config;
+  readonly isDeveloper: boolean;
+  readonly master: net.Socket;
+  readonly status: StatusStream;
+}
+
+async function serve(parts: Parts): Promise<number> {
+  const { config, isDeveloper, master, status } = parts;
+  await Deno.mkdir(FOLDER, { recursive: true, mode: 0o700 });
+  const book = await openBook(config);
+  await using handover = await startHelper();
+  const { server, broker } = await openServer({
+    config,
+    isDeveloper,
+    status,
+    book,
+  });
+  try {
+    const lightningd = new UnixFd({
+      master,
+      status,
+      handover,
+      answer: (request) => broker.ask(request),
+    });
+    const { code } = await lightningd.ending;
+    return code;
+  } finally {
+    broker.close();
+    await server[Symbol.asyncDispose]();
+  }
+}
+
+function openMaster(): net.Socket {
+  try {
+    return openDescriptor(3);
+  } catch (cause) {
+    throw new UsageError(
+      "No lightningd on fd 3: it starts this program itself, try --help",
+      { cause },
+    );
+  }
+}
+
+/** Starts the helper; nothing else is ever started, so the right is given up. */
+async function startHelper(): Promise<Handover> {
+  const directories = [
+    FOLDER,
+    Deno.env.get("XDG_RUNTIME_DIR"),
+    "/dev/shm",
+    "/tmp",
+  ];
+  const handover = await startHandover({
+    directories: directories.filter((path) => path !== undefined),
+  });
+  await Deno.permissions.revoke({ name: "run" });
+  return handover;
+}
+
+async function openBook(config: Config): Promise<PairingBook> {
+  return config.pairing.value === "open"
+    ? new OpenPairingBook()
+    : await FilePairingBook.open(PAIRING_FILE);
+}
+
+interface ServerParts extends Omit<Parts, "master"> {
+  readonly book: PairingBook;
+}
+
+async function openServer(
+  { config, isDeveloper, status, book }: ServerParts,
+): Promise<{ server: EmbeddedServer; broker: Broker }> {
+  // The server and the broker know each other; the broker comes second.
+  let broker: Broker | null = null;
+  let address = showAddress(config.mqtt_listen.value);
+  const events: ServerEvents = {
+    login: (attempt) =>
+      broker?.login(attempt) ?? { refusal: "the broker is starting" },
+    message: (session, name, payload) =>
+      broker?.message(session, name, payload),
+    gone: (session) => broker?.gone(session),
+    refused: (from, reason) =>
+      status.log("unusual", `MQTT connection from ${from} refused: ${reason}`),
+  };
+  const server = await EmbeddedServer.start(events);
+  broker = new Broker(server, {
+    book,
+    isDeveloper,
+    log: (level, text, peer) => status.log(level, text, peer ?? null),
+    tell,
+    now: Date.now,
+    tokenWindow: config.token_window.value,
+    address: () => `mqtt://${address}`,
+  });
+  const bound = await server.listenTcp(config.mqtt_listen.value);
+  address = showAddress(bound);
+  status.log("info", `listening for devices on mqtt://${address}`);
+  if (config.ws_listen.value !== null) {
+    const ws = await server.listenWebSocket(config.ws_listen.value);
+    status.log("info", `listening for devices on ws://${showAddress(ws)}`);
+  }
+  return { server, broker };
+}
+
+/** Emergency text: lightningd's standard error, which nobody parses. */
+function tell(text: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`remote_hsmd: ${text}\n`));
+}

@@ -1,0 +1,67 @@
+/**
+ * From a secret to the keys of a node: the doorway.
+ *
+ * Core Lightning's derivations, bit for bit, because wallets and channels exist
+ * that depend on them. The parts: files (`keyderiv/secret_file.ts`), BIP 32
+ * (`keyderiv/bip32.ts`), keys of the node (`keyderiv/node.ts`). Keys of channels
+ * (`keyderiv/channel.ts`) are the signer's business and are not passed on here.
+ *
+ * Two programs come through this door. The broker holds no secret: it checks
+ * wallet keys against the extended public keys that the device announced. The
+ * device and the tools around it hold one, and derive its identity.
+ *
+ * What it does not do: keep anything, or read a file.
+ *
+ * @module
+ */
+
+import type { Bip32Versions } from "./bitcoin/networks.ts";
+import {
+  derivePublicChild,
+  derivePublicWalletKey,
+  HARDENED,
+} from "./keyderiv/bip32.ts";
+import {
+  deriveNodeKeys,
+  identityOf,
+  type NodeIdentity,
+} from "./keyderiv/node.ts";
+import type { NodeSecret } from "./keyderiv/secret_file.ts";
+import type { ExtKey, PubKey } from "./wire/types.ts";
+
+export { derivePublicChild, derivePublicWalletKey } from "./keyderiv/bip32.ts";
+export type { NodeIdentity } from "./keyderiv/node.ts";
+export {
+  makeSecretFile,
+  type NodeSecret,
+  openSecretFile,
+  parseSecretFile,
+  type SecretFailure,
+  type SecretFile,
+  SecretFileError,
+  type SecretKind,
+  type Unlock,
+} from "./keyderiv/secret_file.ts";
+
+/** What a device with this secret says of itself at init; all of it public. */
+export function deriveNodeIdentity(
+  secret: NodeSecret,
+  versions: Bip32Versions,
+): NodeIdentity {
+  return identityOf(deriveNodeKeys(secret), versions);
+}
+
+/**
+ * The wallet's public key at an index, from a base that a device announced:
+ * m/0/0, or m/86'/0'/0' whose external chain is one level down. Null for an
+ * index that has none (2^31 and more).
+ */
+export function deriveWalletPubkey(
+  base: ExtKey,
+  index: number,
+  isBip86: boolean,
+): PubKey | null {
+  if (index >= HARDENED) return null;
+  const chain = isBip86 ? derivePublicChild(base, 0) : base;
+  return derivePublicWalletKey(chain, index);
+}

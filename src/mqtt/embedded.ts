@@ -1,0 +1,341 @@
+/**
+ * The MQTT server that the broker carries: `aedes` behind TCP and WebSocket.
+ *
+ * What the library does not do for us is done here: TCP_NODELAY on every
+ * accepted socket (without it each message waits 40 ms for a delayed ACK),
+ * bounded packets before a login and after it, publish and subscribe rights
+ * confined to the device's own client id, no wills, nothing retained, nothing
+ * kept for a session that ended.
+ *
+ * Messages to a device are written to that device's connection and do not pass
+ * through the library's queue, so a subscriber that stopped reading delays
+ * nobody; it is dropped after {@linkcode DRAIN_TIMEOUT_MS}. Devices cannot reach
+ * each other at all.
+ *
+ * //~ Why a whole MQTT server in here, for one device? Because hardware exists
+ * //~ that speaks MQTT, and because an operator should have one file to drop, not
+ * //~ a service to run. Next: device/link.ts shows the other end.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import http from "node:http";
+import net from "node:net";
+import type { Duplex } from "node:stream";
+import {
+  Aedes,
+  type AuthenticateError,
+  type Client,
+  type ConnectPacket,
+  type PublishPacket,
+} from "aedes";
+// @ts-types="npm:@types/ws@8.18.2"
+import { createWebSocketStream, WebSocketServer } from "ws";
+import { FRAME_LIMIT } from "../wire/frame.ts";
+import { PacketGuard } from "./packet_guard.ts";
+import {
+  clientIdProblem,
+  DEVICE_SUBSCRIPTIONS,
+  nameIn,
+  type TopicName,
+  topicOf,
+} from "./topics.ts";
+
+/** One MQTT connection of a device that has logged in. */
+export interface DeviceSession {
+  /** MQTT client id. */
+  readonly cid: string;
+  /** The public key that signed the login token. */
+  readonly key: Uint8Array;
+  /** `host:port` of the device. */
+  readonly from: string;
+}
+
+/** Who hears what happens on the server. */
+export interface ServerEvents {
+  /** The key that logs in here, or why it may not. */
+  login(attempt: LoginAttempt): { key: Uint8Array } | { refusal: string };
+  /** A device published. */
+  message(session: DeviceSession, name: TopicName, payload: Uint8Array): void;
+  /** A device's connection ended, for whatever reason. */
+  gone(session: DeviceSession): void;
+  /** A connection was refused or dropped; fit for a log. */
+  refused(from: string, reason: string): void;
+}
+
+/** What a CONNECT says. */
+export interface LoginAttempt {
+  readonly cid: string;
+  readonly username: string;
+  readonly password: string;
+}
+
+/** Where to listen; port 0 lets the kernel choose. */
+export interface ListenAddress {
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/** Time from accept to CONNECT, as the original broker has it. */
+const CONNECT_TIMEOUT_MS = 5_000;
+/** A device that takes nothing for this long is dropped. */
+const DRAIN_TIMEOUT_MS = 5_000;
+const MOST_CONNECTIONS = 2_000;
+const STRANGER_PACKET_LIMIT = 4_096;
+/** Room for a whole hsmd message, its frame and its topic. */
+const DEVICE_PACKET_LIMIT = FRAME_LIMIT + 1_024;
+
+/** A server and its listeners. */
+export class EmbeddedServer implements AsyncDisposable {
+  readonly #aedes: Aedes;
+  readonly #events: ServerEvents;
+  readonly #sessions = new Map<Client, DeviceSession>();
+  readonly #clients = new Map<DeviceSession, Client>();
+  readonly #from = new WeakMap<Client, string>();
+  readonly #guards = new WeakMap<Duplex, PacketGuard>();
+  readonly #listeners: { close(): void }[] = [];
+  readonly #sockets = new Set<net.Socket>();
+
+  private constructor(events: ServerEvents) {
+    this.#events = events;
+    this.#aedes = new Aedes({
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      drainTimeout: DRAIN_TIMEOUT_MS,
+      maxClientsIdLength: 128,
+      // Ours have two levels; the library's own have four.
+      maxTopicLevels: 4,
+      queueLimit: 16,
+      preConnect: (client, packet, done) => {
+        const problem = connectProblem(packet);
+        delete packet.will;
+        if (problem !== null) this.#refuse(client, problem);
+        done(null, problem === null);
+      },
+      authenticate: (client, username, password, done) => {
+        const isIn = this.#login(client, username ?? "", password);
+        done(isIn ? null : notAuthorised(), isIn);
+      },
+      authorizeSubscribe: (client, subscription, done) => {
+        const name = nameIn(subscription.topic, client.id, "toDevice");
+        const isOwn = name !== null && DEVICE_SUBSCRIPTIONS.includes(name);
+        done(null, isOwn && subscription.qos < 2 ? subscription : null);
+      },
+      authorizePublish: (client, packet, done) => {
+        const problem = client === null ? null : this.#receive(client, packet);
+        done(problem === null ? null : new Error(problem));
+      },
+    });
+    const complain = (client: Client, error: Error) =>
+      this.#refuse(client, error.message);
+    this.#aedes.on("clientDisconnect", (client) => this.#forget(client));
+    this.#aedes.on("clientError", complain);
+    this.#aedes.on("connectionError", complain);
+  }
+
+  /** Starts the server without a listener. */
+  static async start(events: ServerEvents): Promise<EmbeddedServer> {
+    const server = new EmbeddedServer(events);
+    await server.#aedes.listen();
+    return server;
+  }
+
+  /** Opens a TCP listener and returns where it listens. */
+  async listenTcp(address: ListenAddress): Promise<ListenAddress> {
+    const listener = net.createServer((socket) => this.#acceptTcp(socket));
+    const bound = await listen(listener, address);
+    this.#listeners.push(listener);
+    return bound;
+  }
+
+  /** Opens a WebSocket listener (sub-protocol `mqtt`, any path). */
+  async listenWebSocket(address: ListenAddress): Promise<ListenAddress> {
+    const listener = http.createServer((_, response) => {
+      response.writeHead(426, { "content-type": "text/plain" });
+      response.end("MQTT over WebSocket is spoken here\n");
+    });
+    const sockets = new WebSocketServer({
+      server: listener,
+      maxPayload: DEVICE_PACKET_LIMIT,
+      handleProtocols: () => "mqtt",
+    });
+    listener.on("connection", (socket: net.Socket) => this.#track(socket));
+    sockets.on("connection", (socket, request) => {
+      const stream = createWebSocketStream(socket);
+      this.#accept(stream, addressOf(request.socket));
+    });
+    sockets.on("error", () => {}); // told by listen() below
+    const bound = await listen(listener, address);
+    this.#listeners.push(listener);
+    return bound;
+  }
+
+  /** Publishes to one device; false when it is gone or has not subscribed. */
+  send(
+    session: DeviceSession,
+    name: TopicName,
+    payload: Uint8Array,
+  ): boolean {
+    const client = this.#clients.get(session);
+    if (client === undefined) return false;
+    const topic = topicOf(session.cid, name);
+    client.publish({
+      cmd: "publish",
+      topic,
+      payload: asBuffer(payload),
+      qos: 0,
+      retain: false,
+      dup: false,
+    }, () => {});
+    return true;
+  }
+
+  /** Ends a device's connection. */
+  drop(session: DeviceSession): void {
+    this.#clients.get(session)?.close();
+  }
+
+  /** Closes listeners and connections. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const listener of this.#listeners) listener.close();
+    await new Promise<void>((resolve) => this.#aedes.close(() => resolve()));
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #acceptTcp(socket: net.Socket): void {
+    if (this.#track(socket)) this.#accept(socket, addressOf(socket));
+  }
+
+  /** Notes a raw socket; false when there are too many. */
+  #track(socket: net.Socket): boolean {
+    if (this.#sockets.size >= MOST_CONNECTIONS) {
+      socket.destroy();
+      return false;
+    }
+    socket.setNoDelay(true);
+    this.#sockets.add(socket);
+    socket.on("close", () => this.#sockets.delete(socket));
+    return true;
+  }
+
+  #accept(stream: Duplex, from: string): void {
+    const guard = new PacketGuard(STRANGER_PACKET_LIMIT);
+    this.#guards.set(stream, guard);
+    const read = stream.read.bind(stream);
+    stream.read = (size?: number) => {
+      const chunk = read(size);
+      const problem = chunk === null ? null : guard.problemIn(chunk);
+      if (problem === null) return chunk;
+      this.#events.refused(from, problem);
+      stream.destroy();
+      return null;
+    };
+    const client = this.#aedes.handle(stream);
+    this.#from.set(client, from);
+  }
+
+  /** Asks whether the client may come in; makes its session if so. */
+  #login(
+    client: Client,
+    username: string,
+    password: Readonly<Uint8Array> | undefined,
+  ): boolean {
+    const attempt = {
+      cid: client.id,
+      username,
+      password: new TextDecoder().decode(password),
+    };
+    const outcome = this.#events.login(attempt);
+    if ("refusal" in outcome) {
+      this.#refuse(client, outcome.refusal);
+      return false;
+    }
+    const session = {
+      cid: client.id,
+      key: outcome.key,
+      from: this.#from.get(client) ?? "an unknown address",
+    };
+    this.#guards.get(client.conn)?.allow(DEVICE_PACKET_LIMIT);
+    this.#sessions.set(client, session);
+    this.#clients.set(session, client);
+    client.conn.on("close", () => this.#forget(client));
+    return true;
+  }
+
+  /** Takes what a device published; says why it may not. */
+  #receive(
+    client: Client,
+    packet: {
+      topic: string;
+      payload: string | Uint8Array;
+      qos: number;
+      retain: boolean;
+    },
+  ): string | null {
+    const session = this.#sessions.get(client);
+    if (session === undefined) return "published before login";
+    const name = nameIn(packet.topic, session.cid, "fromDevice");
+    if (name === null) return "published on a topic that is not its own";
+    if (packet.qos > 1) return "published with QoS 2, want 0 or 1";
+    packet.retain = false;
+    const { payload } = packet;
+    this.#events.message(
+      session,
+      name,
+      typeof payload === "string" ? new TextEncoder().encode(payload) : payload,
+    );
+    return null;
+  }
+
+  #forget(client: Client): void {
+    const session = this.#sessions.get(client);
+    if (session === undefined) return;
+    this.#sessions.delete(client);
+    this.#clients.delete(session);
+    this.#events.gone(session);
+  }
+
+  #refuse(client: Client, reason: string): void {
+    const from = this.#from.get(client) ?? "an unknown address";
+    this.#events.refused(from, reason);
+  }
+}
+
+/** Why a CONNECT cannot be taken, before its login is looked at. */
+function connectProblem(packet: ConnectPacket): string | null {
+  if (packet.protocolId !== "MQTT" || packet.protocolVersion !== 4) {
+    return `protocol version ${packet.protocolVersion}, want MQTT 3.1.1`;
+  }
+  if (!packet.keepalive) return "keep alive of 0, want a number of seconds";
+  const problem = clientIdProblem(packet.clientId);
+  return problem === null ? null : `client id refused: ${problem}`;
+}
+
+function notAuthorised(): AuthenticateError {
+  // 5: not authorised (MQTT 3.1.1 §3.2.2.3).
+  return Object.assign(new Error("login refused"), { returnCode: 5 });
+}
+
+function addressOf(socket: net.Socket): string {
+  return `${socket.remoteAddress ?? "?"}:${socket.remotePort ?? "?"}`;
+}
+
+/** The same bytes as the library's type. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function listen(
+  listener: net.Server,
+  { hostname, port }: ListenAddress,
+): Promise<ListenAddress> {
+  const { promise, resolve, reject } = Promise.withResolvers<ListenAddress>();
+  listener.once("error", reject);
+  listener.listen(port, hostname, () => {
+    listener.off("error", reject);
+    const address = listener.address();
+    const bound = typeof address === "object" ? address?.port : undefined;
+    resolve({ hostname, port: bound ?? port });
+  });
+  return promise;
+}
