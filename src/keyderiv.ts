@@ -35,6 +35,7 @@ export {
   makeSecretFile,
   type NodeSecret,
   openSecretFile,
+  openTypedWords,
   parseSecretFile,
   type SecretFailure,
   type SecretFile,

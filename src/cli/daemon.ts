@@ -22,11 +22,8 @@ import {
   UnixFd,
 } from "../unixfd.ts";
 import { type Config, parseVersion, showAddress } from "./config.ts";
+import { FOLDER, PAIRING_FILE } from "./folder.ts";
 import { readConfig } from "./sources.ts";
-
-/** The broker's own folder, in lightningd's directory for the network. */
-const FOLDER = "remote_hsmd";
-const PAIRING_FILE = `${FOLDER}/pairing.json`;
 
 /** Signals that a terminal or a service manager sends to the whole group. */
 const GROUP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;

@@ -67,15 +67,14 @@ export function ecdh(privateKey: Uint8Array, point: Uint8Array): Uint8Array {
   return sha256(secp256k1.getSharedSecret(privateKey, point, true));
 }
 
-/** point + tweak·G. */
+/** point + tweak·G, for public values only: time depends on them. */
 export function addPointTweak(
   point: Uint8Array,
   tweak: Uint8Array,
 ): Uint8Array {
   const scalar = toScalar(tweak);
   const base = Point.fromBytes(point);
-  if (scalar === 0n) return new Uint8Array(point);
-  return toFinitePoint(base.add(Point.BASE.multiply(scalar)));
+  return toFinitePoint(base.add(Point.BASE.multiplyUnsafe(scalar)));
 }
 
 /** a·tweakA + b·tweakB, for public values only: time depends on them. */

@@ -194,6 +194,23 @@ function openWords(bytes: Uint8Array): Secret {
   return new Secret(stretch(words, new Uint8Array()));
 }
 
+/**
+ * A seed from words that a person typed, with the passphrase that goes with
+ * them, empty for none. There is no prefix to check the passphrase against: a
+ * wrong one gives another node.
+ *
+ * @throws {SecretFileError} when the words are no mnemonic
+ */
+export function openTypedWords(
+  words: string,
+  passphrase: Uint8Array,
+): NodeSecret {
+  const bytes = new TextEncoder().encode(words);
+  checkWords(bytes);
+  const kind = passphrase.length === 0 ? "mnemonic" : "mnemonicWithPassphrase";
+  return { kind, seed: new Secret(stretch(bytes, passphrase)) };
+}
+
 /** The passphrase is judged before the words, as the stock hsmd does. */
 function openLockedWords(
   bytes: Uint8Array,

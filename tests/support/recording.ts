@@ -165,12 +165,12 @@ export async function playLife(
       }
       case "close": {
         const conn = connections.get(event.conn);
-        if (event.by === "hsmd" && await conn?.read() !== null) {
-          throw new Error(
-            `Connection ${event.conn} was not closed by the hsmd`,
-          );
+        if (conn === undefined) break; // the other side closed in answer
+        if (event.by === "hsmd" && await conn.read() !== null) {
+          const text = `Connection ${event.conn} was not closed by the hsmd`;
+          throw new Error(text);
         }
-        conn?.close();
+        conn.close();
         connections.delete(event.conn);
         break;
       }
