@@ -120,9 +120,9 @@ interface Device {
 /** A request that was not answered yet. */
 interface Pending {
   readonly request: Request;
-  readonly sequence: number;
-  readonly askedAt: number;
   readonly answer: (answer: Answer) => void;
+  /** Given when it is sent first, kept until it is answered. */
+  sequence: number | null;
   /** The device that has it. */
   sentTo: Device | null;
 }
@@ -143,13 +143,18 @@ export class Broker {
   readonly #options: BrokerOptions;
   readonly #link: DeviceLink;
   readonly #devices = new Map<DeviceSession, Device>();
-  readonly #pending = new Map<number, Pending>();
+  /** Unanswered requests in the order in which they were read. */
+  readonly #pending = new Set<Pending>();
+  /** Those of them that were sent, by number. */
+  readonly #numbered = new Map<number, Pending>();
   readonly #waiting: WaitingNotice;
   #preinit: Uint8Array | null = null;
   #init: Init | null = null;
   #identity: DeviceIdentity | null = null;
   #active: Device | null = null;
   #nextSequence = 0;
+  /** Devices are believed one after the other. */
+  #welcomes: Promise<void> = Promise.resolve();
 
   constructor(link: DeviceLink, options: BrokerOptions) {
     this.#link = link;
@@ -235,29 +240,35 @@ export class Broker {
 
   #enqueue(request: Request): Promise<Answer> {
     return new Promise((resolve) => {
+      const { signal } = request;
+      const abandon = () => this.#abandon(pending);
       const pending: Pending = {
         request,
-        sequence: this.#takeSequence(),
-        askedAt: this.#options.now(),
-        answer: resolve,
+        answer(answer) {
+          // lightningd's own signal outlives millions of requests.
+          signal.removeEventListener("abort", abandon);
+          resolve(answer);
+        },
+        sequence: null,
         sentTo: null,
       };
-      this.#pending.set(pending.sequence, pending);
-      request.signal.addEventListener(
-        "abort",
-        () => this.#abandon(pending),
-        { once: true },
-      );
+      this.#pending.add(pending);
+      signal.addEventListener("abort", abandon);
       this.#pump();
       this.#noteWaiting();
     });
   }
 
-  /** The next number that no unanswered request has. */
-  #takeSequence(): number {
-    while (this.#pending.has(this.#nextSequence)) this.#stepSequence();
+  /**
+   * The next number that no unanswered request has. Numbers are given at the
+   * first sending: a Sphinx device restarts when it sees a gap.
+   */
+  #takeSequence(pending: Pending): number {
+    while (this.#numbered.has(this.#nextSequence)) this.#stepSequence();
     const sequence = this.#nextSequence;
     this.#stepSequence();
+    pending.sequence = sequence;
+    this.#numbered.set(sequence, pending);
     return sequence;
   }
 
@@ -267,8 +278,14 @@ export class Broker {
 
   /** Nobody waits any more: what was not sent need not be. */
   #abandon(pending: Pending): void {
-    if (this.#pending.get(pending.sequence) !== pending) return;
-    if (pending.sentTo === null) this.#pending.delete(pending.sequence);
+    if (pending.sentTo !== null || !this.#pending.has(pending)) return;
+    this.#remove(pending);
+    this.#noteWaiting();
+  }
+
+  #remove(pending: Pending): void {
+    this.#pending.delete(pending);
+    if (pending.sequence !== null) this.#numbered.delete(pending.sequence);
   }
 
   // -------------------------------------------------------- the device side
@@ -399,11 +416,12 @@ export class Broker {
     const { message } = decodeSignerResponse(payload, FRAME_LIMIT);
     switch (messageType(message)) {
       case REPLIES.init_reply_v4.type:
-        this.#welcome(device, message).catch((error) =>
-          this.#reject(device.session, describeError(error))
-        );
+        this.#welcomes = this.#welcomes
+          .then(() => this.#welcome(device, message))
+          .catch((error) => this.#reject(device.session, describeError(error)));
         return;
       case REPLIES.init_reply_failure.type:
+        decodeMessage(REPLIES.init_reply_failure, message);
         return this.#answerInit(replyWith(message));
       case SIGNER_ERROR_TYPE: {
         const error = decodeSignerError(message);
@@ -432,6 +450,9 @@ export class Broker {
       this.#options.log("info", text);
     }
     this.#identity = identity;
+    // It may have gone while the pairing was stored.
+    const isHere = this.#devices.get(device.session) === device;
+    if (!isHere || device.stage !== "initialising") return;
     device.stage = "ready";
     this.#answerInit(replyWith(message));
     this.#active ??= device;
@@ -452,7 +473,7 @@ export class Broker {
 
   #takeReply(device: Device, payload: Uint8Array): void {
     const { sequence, message } = decodeSignerResponse(payload, FRAME_LIMIT);
-    const pending = this.#pending.get(sequence);
+    const pending = this.#numbered.get(sequence);
     if (pending === undefined || pending.sentTo !== device) {
       const text = `${describe(device)}: nobody waits for reply ${sequence}`;
       return this.#options.log("debug", text);
@@ -466,20 +487,23 @@ export class Broker {
     this.#settle(pending, answer);
   }
 
-  /** Sphinx devices tell errors aside; the request under way is meant. */
+  /**
+   * Sphinx devices tell errors aside; the request under way is meant. Its number
+   * is not used up: such a device expects it again.
+   */
   #takeError(device: Device, payload: Uint8Array): void {
     const text = printable(payload);
     this.#options.log("unusual", `device ${describe(device)} says: ${text}`);
     if (device.dialect !== SPHINX) return;
-    for (const pending of this.#pending.values()) {
-      if (pending.sentTo === device) {
-        return this.#settle(pending, { kind: "refused", reason: text });
-      }
+    for (const pending of this.#pending) {
+      if (pending.sentTo !== device || pending.sequence === null) continue;
+      if (this.#numbered.size === 1) this.#nextSequence = pending.sequence;
+      return this.#settle(pending, { kind: "refused", reason: text });
     }
   }
 
   #settle(pending: Pending, answer: Answer): void {
-    this.#pending.delete(pending.sequence);
+    this.#remove(pending);
     if (pending.sentTo !== null) pending.sentTo.inFlight -= 1;
     pending.answer(answer);
     this.#pump();
@@ -490,15 +514,15 @@ export class Broker {
   #pump(): void {
     const device = this.#active;
     if (device === null) return;
-    for (const pending of this.#pending.values()) {
+    for (const pending of this.#pending) {
       if (device.inFlight >= device.dialect.window) return;
       if (pending.sentTo === null) this.#send(device, pending);
     }
   }
 
   #send(device: Device, pending: Pending): void {
-    const { sequence, request: { requester, message } } = pending;
-    const { peerId, dbid } = requester;
+    const { requester: { peerId, dbid }, message } = pending.request;
+    const sequence = pending.sequence ?? this.#takeSequence(pending);
     const frame = encodeSignerRequest({ sequence, peerId, dbid, message });
     if (!this.#link.send(device.session, "vls", frame)) return;
     pending.sentTo = device;
@@ -507,7 +531,7 @@ export class Broker {
 
   /** What this device has not answered has nobody now. */
   #recall(device: Device): void {
-    for (const pending of this.#pending.values()) {
+    for (const pending of this.#pending) {
       if (pending.sentTo !== device) continue;
       pending.sentTo = null;
       if (pending.request.signal.aborted) this.#abandon(pending);

@@ -384,8 +384,8 @@ function locktimeOf(
     height > 0 && time === 0
   );
   if (needsTime && needsHeight) reader.fail("locks by time and by height");
-  const time = Math.max(0, ...locks.map((each) => each.time));
-  const height = Math.max(0, ...locks.map((each) => each.height));
+  const time = locks.reduce((most, each) => Math.max(most, each.time), 0);
+  const height = locks.reduce((most, each) => Math.max(most, each.height), 0);
   if (needsTime) return time;
   return height || time || (numberOf(globals, 0x03) ?? 0);
 }

@@ -18,6 +18,7 @@
  * //~ A is Core Lightning's own loop, B is libwally's, and Bitcoin libraries ship
  * //~ at least one more (none, then zero, then one). All are valid signatures;
  * //~ one of them is the one that lightningd was built and tested against.
+ * //~ Next: keyderiv.ts.
  *
  * What it does not do: hash a transaction, or decide whether to sign.
  *

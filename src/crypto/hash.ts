@@ -71,9 +71,16 @@ export function hkdf({ ikm, salt, info, length }: HkdfInput): Uint8Array {
 /** A hash function whose domain is separated by a tag (BIP 340). */
 export type TaggedHash = (...parts: readonly Uint8Array[]) => Uint8Array;
 
-/** SHA-256(tag hash, tag hash, message), with the tag's hash taken once. */
-export function taggedHash(tag: string | Uint8Array): TaggedHash {
-  const hash = nobleSha256(typeof tag === "string" ? utf8.encode(tag) : tag);
+/**
+ * SHA-256(tag hash, tag hash, message), with the tag's hash taken once; the tag
+ * may come in parts.
+ */
+export function taggedHash(
+  ...tag: readonly (string | Uint8Array)[]
+): TaggedHash {
+  const hash = sha256(
+    ...tag.map((part) => typeof part === "string" ? utf8.encode(part) : part),
+  );
   return (...parts) => sha256(hash, hash, ...parts);
 }
 

@@ -178,7 +178,10 @@ function wordsOf(bytes: Uint8Array): Uint8Array {
 /** BIP 39, with the bytes of both as they are. */
 function stretch(words: Uint8Array, passphrase: Uint8Array): Uint8Array {
   const prefix = new TextEncoder().encode("mnemonic");
-  return stretchWords(words, Uint8Array.of(...prefix, ...passphrase));
+  const salt = new Uint8Array(prefix.length + passphrase.length);
+  salt.set(prefix);
+  salt.set(passphrase, prefix.length);
+  return stretchWords(words, salt);
 }
 
 function checkWords(words: Uint8Array): void {

@@ -5,6 +5,11 @@
  *
  * Standards: BOLT 2 (order of commitment and revocation), BOLT 3 (keys).
  *
+ * //~ Most of these answers are four bytes long, and that is the point of the file:
+ * //~ it is the list of moments at which a signer could have noticed something.
+ * //~ The stock hsmd nods at each of them; so do we, until there is a policy to
+ * //~ ask. Next: bitcoin/sign.ts, where the bytes of a signature are settled.
+ *
  * What it does not do: remember. Any secret of any channel is given to whoever
  * may ask for it, as the stock hsmd does; a validating signer starts here.
  *

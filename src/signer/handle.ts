@@ -1,7 +1,7 @@
 /**
  * One step of the signer: a request in, an answer out, nothing else touched.
  *
- * Every row of the message table has exactly one line in {@link ANSWERS}; the
+ * Every row of the message table has exactly one line in {@link HANDLERS}; the
  * compiler asks for it when the table grows. Whatever bytes come in, a step
  * returns: what cannot be read, what fails a check, and what breaks inside are
  * all answered with a signer error.
@@ -142,7 +142,7 @@ function applied<F extends Fields>(
 const R = REQUESTS;
 
 /** Every request that lightningd and its daemons may make. */
-const ANSWERS: Readonly<Record<RequestName, Meeting>> = {
+export const HANDLERS: Readonly<Record<RequestName, Meeting>> = {
   ecdh_req: answered(R.ecdh_req, node.answerEcdh),
   cannouncement_sig_req: answered(
     R.cannouncement_sig_req,
@@ -301,7 +301,7 @@ const SIGNER_ANSWERS: readonly Meeting[] = [
 const PONG = new TextEncoder().encode("pong");
 
 const MEETINGS: ReadonlyMap<number, Meeting> = new Map(
-  [...Object.values(ANSWERS), ...SIGNER_ANSWERS]
+  [...Object.values(HANDLERS), ...SIGNER_ANSWERS]
     .map((meeting) => [meeting.type, meeting]),
 );
 

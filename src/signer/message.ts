@@ -107,9 +107,7 @@ function bolt12Digest(
   >,
 ): Uint8Array {
   const { messagename, fieldname, merkleroot } = request;
-  const lightning = utf8.encode("lightning");
-  const tag = Uint8Array.of(...lightning, ...messagename, ...fieldname);
-  return taggedHash(tag)(merkleroot);
+  return taggedHash("lightning", messagename, fieldname)(merkleroot);
 }
 
 /** 25: under the node key, or the BOLT 12 key with a public tweak. */

@@ -6,6 +6,10 @@
  * as they were sent; whether a point is on the curve is asked by whoever uses
  * it (`signer/handle.ts` asks for every `pubkey` of a request).
  *
+ * //~ A brand costs nothing at run time and has caught what no test would: a
+ * //~ txid in display order looks just like one in internal order until money is
+ * //~ sent to it. Next: wire/hsmd.ts, where these words make sentences.
+ *
  * @module
  */
 

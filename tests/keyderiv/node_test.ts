@@ -43,7 +43,7 @@ import {
   WALLETS,
 } from "./tables.ts";
 
-const base58check = createBase58check((bytes) => sha256(bytes));
+const base58check = createBase58check((bytes: Uint8Array) => sha256(bytes));
 
 function secretOf(name: keyof typeof NODE_KEYS) {
   const unlock = name === "W1" ? { passphrase: PASSPHRASE } : {};

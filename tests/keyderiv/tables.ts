@@ -8,8 +8,14 @@
 const hex = (text: string) => Uint8Array.fromHex(text);
 
 /** A mnemonic file: prefix, then the words. */
-export function mnemonicFile(words: string, prefix = "00".repeat(32)) {
-  return Uint8Array.of(...hex(prefix), ...new TextEncoder().encode(words));
+export function mnemonicFile(
+  words: string,
+  prefix = "00".repeat(32),
+): Uint8Array {
+  const file = new Uint8Array(32 + words.length);
+  file.set(hex(prefix));
+  new TextEncoder().encodeInto(words, file.subarray(32));
+  return file;
 }
 
 /** The secrets, as files. */

@@ -20,13 +20,13 @@ import {
 } from "../../src/signer/handle.ts";
 import { NOBODY, type NodeId } from "../../src/wire/types.ts";
 import {
-  type FrameEvent,
-  listTranscripts,
-  readTranscript,
-  type SecretEvent,
-  type Transcript,
-  type TranscriptEvent,
-} from "../support/transcripts.ts";
+  readEvents,
+  type RecordedEvent,
+  type RecordedMessage,
+  type RecordedSecret,
+  recordingName,
+  recordingsIn,
+} from "../support/recording.ts";
 
 const INIT = 11;
 const CLIENT_HSMFD = 9;
@@ -37,16 +37,16 @@ const MASTER = { peerId: NOBODY, dbid: 0n };
 
 type Identity = { readonly peerId: NodeId; readonly dbid: bigint };
 
-/** Follows a transcript; keeps what a signer and its broker would know. */
+/** Follows a recording; keeps what a signer and its broker would know. */
 class Replay {
-  readonly #events: readonly TranscriptEvent[];
+  readonly #events: readonly RecordedEvent[];
   readonly #connections = new Map<number, Identity>();
-  readonly #waiting = new Map<number, FrameEvent>();
+  readonly #waiting = new Map<number, RecordedMessage>();
   #signer: SignerState | null = null;
   /** Replies that were the recorded ones. */
   identical = 0;
 
-  constructor(events: readonly TranscriptEvent[]) {
+  constructor(events: readonly RecordedEvent[]) {
     this.#events = events;
   }
 
@@ -55,10 +55,10 @@ class Replay {
     return this.identical;
   }
 
-  #follow(event: TranscriptEvent, at: number): void {
+  #follow(event: RecordedEvent, at: number): void {
     if (event.kind === "open") {
-      this.#connections.set(event.connection, {
-        peerId: event.peer as NodeId,
+      this.#connections.set(event.conn, {
+        peerId: event.peer,
         dbid: event.dbid,
       });
     } else if (event.kind === "request") {
@@ -69,14 +69,14 @@ class Replay {
   }
 
   /** A restart begins with preinit or, without developer mode, with init. */
-  #ask(request: FrameEvent, at: number): void {
+  #ask(request: RecordedMessage, at: number): void {
     const isFirst = request.type === DEV_PREINIT ||
       request.type === INIT && this.#signer?.kind !== "locked";
     if (isFirst) this.#restart(at);
     if (request.type === DEV_PREINIT) {
       assert.equal(this.#answer(request), null);
     } else {
-      this.#waiting.set(request.connection, request);
+      this.#waiting.set(request.conn, request);
     }
   }
 
@@ -90,8 +90,8 @@ class Replay {
   }
 
   /** The secret is written down once, after the first init. */
-  #secretAt(at: number): SecretEvent {
-    const isSecret = (event: TranscriptEvent) => event.kind === "secret";
+  #secretAt(at: number): RecordedSecret {
+    const isSecret = (event: RecordedEvent) => event.kind === "secret";
     const next = this.#events.slice(at, at + 6).find(isSecret);
     const secret = next ?? this.#events.slice(0, at).findLast(isSecret);
     assert.ok(secret?.kind === "secret", "a secret is recorded");
@@ -107,21 +107,19 @@ class Replay {
     return network;
   }
 
-  #answer({ connection, bytes }: FrameEvent): Uint8Array | null {
-    const identity = connection === 0
-      ? MASTER
-      : this.#connections.get(connection);
-    assert.ok(identity !== undefined, `connection ${connection} is open`);
+  #answer({ conn, bytes }: RecordedMessage): Uint8Array | null {
+    const identity = conn === 0 ? MASTER : this.#connections.get(conn);
+    assert.ok(identity !== undefined, `connection ${conn} is open`);
     assert.ok(this.#signer !== null, "a signer was made");
     const next = step(this.#signer, { ...identity, message: bytes }, 0);
     this.#signer = next.state;
     return next.reply;
   }
 
-  #compare(reply: FrameEvent): void {
-    const request = this.#waiting.get(reply.connection);
+  #compare(reply: RecordedMessage): void {
+    const request = this.#waiting.get(reply.conn);
     assert.ok(request !== undefined, "a reply answers a request");
-    this.#waiting.delete(reply.connection);
+    this.#waiting.delete(reply.conn);
     // A descriptor is the broker's to hand over.
     if (request.type === CLIENT_HSMFD) return;
     const found = this.#answer(request)?.toHex();
@@ -134,19 +132,9 @@ class Replay {
   }
 }
 
-function replay(transcript: Transcript): number {
-  return new Replay([...readTranscript(transcript)]).run();
-}
-
-for (const transcript of listTranscripts("vectors")) {
-  Deno.test(`signer answers ${transcript.name} as the stock hsmd did`, () => {
-    assert.ok(replay(transcript) > 0);
-  });
-}
-
-for (const transcript of listTranscripts("flows")) {
-  Deno.test(`signer answers ${transcript.name} as the stock hsmd did`, () => {
-    assert.ok(replay(transcript) > 0);
+for (const url of recordingsIn("vectors", "flows")) {
+  Deno.test(`signer answers ${recordingName(url)} as the stock hsmd did`, () => {
+    assert.ok(new Replay(readEvents(url)).run() > 0);
   });
 }
 

@@ -1,25 +1,56 @@
 /**
- * Plays a recorded node to a hsmd, answer by answer.
+ * Recorded exchanges between lightningd and its hsmd: read as typed events, and
+ * played to a hsmd, answer by answer.
  *
- * The recording says what lightningd and its daemons asked on which connection,
- * and what the stock hsmd answered. Requests are sent in the recorded order; a
- * reply is awaited where the recording has it, so what was under way together
- * then is under way together now.
+ * A recording is one JSON object a line, gzipped. It says what lightningd and
+ * its daemons asked on which connection, and what the stock hsmd answered.
+ * Requests are sent in the recorded order; a reply is awaited where the
+ * recording has it, so what was under way together then is under way together
+ * now. Byte strings are decoded, so that a test compares bytes with bytes.
  *
  * @module
  */
 
+import { readdirSync, readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { messageName } from "../../src/wire/hsmd.ts";
+import type { NodeId } from "../../src/wire/types.ts";
 import type { FrameConn, Standin } from "./standin/standin.ts";
+
+/** A message on its way to the hsmd, or back; connection 0 is lightningd's. */
+export interface RecordedMessage {
+  readonly kind: "request" | "reply";
+  readonly conn: number;
+  readonly type: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A client connection was handed out. */
+export interface RecordedOpen {
+  readonly kind: "open";
+  readonly conn: number;
+  readonly peer: NodeId;
+  readonly dbid: bigint;
+  readonly permissions: number;
+}
+
+/** The file `hsm_secret` of the node. */
+export interface RecordedSecret {
+  readonly kind: "secret";
+  readonly file: Uint8Array;
+}
 
 /** One line of a recording. */
 export type RecordedEvent =
-  | { kind: "request"; conn: number; type: number; bytes: Uint8Array }
-  | { kind: "reply"; conn: number; type: number; bytes: Uint8Array }
-  | { kind: "open"; conn: number }
-  | { kind: "close"; conn: number; by: "node" | "hsmd" }
-  | { kind: "exit"; code: number };
+  | RecordedMessage
+  | RecordedOpen
+  | RecordedSecret
+  | {
+    readonly kind: "close";
+    readonly conn: number;
+    readonly by: "node" | "hsmd";
+  }
+  | { readonly kind: "exit"; readonly code: number };
 
 /** One life of a node, from one start of its hsmd to the end. */
 export interface Life {
@@ -51,57 +82,130 @@ export interface Outcome {
 }
 
 const INIT = 11;
+const DEV_PREINIT = 99;
 const CLIENT_HSMFD_REPLY = 109;
+const EXTENSION = ".jsonl.gz";
+
+/** Where the recordings stand. */
+export const RECORDINGS: URL = new URL(
+  "../fixtures/transcripts/",
+  import.meta.url,
+);
+
+/** Folders of recordings of real nodes. */
+export type RecordingFolder = "flows" | "vectors";
+
+/** All recordings of the folders, sorted by name. */
+export function recordingsIn(...folders: readonly RecordingFolder[]): URL[] {
+  return folders.flatMap((folder) => {
+    const url = new URL(`${folder}/`, RECORDINGS);
+    return readdirSync(url).filter((name) => name.endsWith(EXTENSION)).sort()
+      .map((name) => new URL(name, url));
+  });
+}
+
+/** Paths of all recorded nodes. */
+export function listRecordings(): Promise<URL[]> {
+  return Promise.resolve(recordingsIn("flows", "vectors"));
+}
+
+/** `pay-node1` of any path of that recording. */
+export function recordingName(path: string | URL): string {
+  return String(path).replace(/^.*\//, "").replace(EXTENSION, "");
+}
+
+/** The events of a recording, in order. */
+export function readEvents(path: string | URL): RecordedEvent[] {
+  return readLines<Line>(path).map(readEvent);
+}
+
+/** Reads a recording as the lives that it is made of. */
+export function readRecording(path: string | URL): Promise<Recording> {
+  const lives = splitLives(readEvents(path));
+  return Promise.resolve({ name: recordingName(path), lives });
+}
+
+/** A message between a broker and a device, as it passed on MQTT. */
+export interface SessionEvent {
+  /** Without the client id. */
+  readonly topic: string;
+  readonly payload: Uint8Array;
+}
+
+/** The recorded session of a VLS signer, in order. */
+export function readSignerSession(): SessionEvent[] {
+  const url = new URL("sphinx/vls-signer-session.jsonl.gz", RECORDINGS);
+  return readLines<{ readonly topic: string; readonly hex: string }>(url)
+    .map(({ topic, hex }) => ({
+      topic: topic.slice(topic.indexOf("/") + 1),
+      payload: Uint8Array.fromHex(hex),
+    }));
+}
 
 interface Line {
   readonly conn?: number;
   readonly dir?: string;
   readonly type?: number;
   readonly hex?: string;
-  readonly open?: unknown;
+  readonly open?: {
+    readonly peer: string;
+    readonly dbid: number;
+    readonly perms: number;
+  };
   readonly close?: string;
   readonly exit?: number;
   readonly hsm_secret?: string;
 }
 
-/** Reads a `.jsonl.gz` recording. */
-export async function readRecording(path: string | URL): Promise<Recording> {
-  const text = new TextDecoder().decode(gunzipSync(await Deno.readFile(path)));
-  const lines = text.split("\n").filter((line) => line !== "")
-    .map((line): Line => JSON.parse(line));
-  const lives: { events: RecordedEvent[]; secret: Uint8Array }[] = [];
-  let secret: Uint8Array = new Uint8Array();
-  let preinit: RecordedEvent | null = null;
-  for (const line of lines) {
-    if (line.hsm_secret !== undefined) {
-      secret = Uint8Array.fromHex(line.hsm_secret);
-      const life = lives.at(-1);
-      if (life !== undefined) life.secret = secret;
-      continue;
-    }
-    const event = readEvent(line);
-    if (event.kind === "request" && event.type === 99) {
-      preinit = event;
-      continue;
-    }
-    if (event.kind === "request" && event.type === INIT) {
-      lives.push({ events: preinit === null ? [] : [preinit], secret });
-      preinit = null;
-    }
-    lives.at(-1)?.events.push(event);
-  }
-  return { name: String(path).replace(/^.*\/|\.jsonl\.gz$/g, ""), lives };
+function readLines<T>(path: string | URL): T[] {
+  return gunzipSync(readFileSync(path)).toString("utf8").split("\n")
+    .filter((line) => line !== "").map((line): T => JSON.parse(line));
 }
 
 function readEvent(line: Line): RecordedEvent {
   const { conn = 0, type = -1 } = line;
   if (line.exit !== undefined) return { kind: "exit", code: line.exit };
-  if (line.open !== undefined) return { kind: "open", conn };
+  if (line.open !== undefined) {
+    const peer = Uint8Array.fromHex(line.open.peer) as Uint8Array as NodeId;
+    const { perms: permissions } = line.open;
+    const dbid = BigInt(line.open.dbid);
+    return { kind: "open", conn, peer, dbid, permissions };
+  }
   if (line.close !== undefined) {
     return { kind: "close", conn, by: line.close === ">" ? "node" : "hsmd" };
   }
-  const bytes = Uint8Array.fromHex(line.hex ?? "");
+  if (line.hsm_secret !== undefined) {
+    return { kind: "secret", file: Uint8Array.fromHex(line.hsm_secret) };
+  }
+  if (line.hex === undefined) {
+    throw new Error(`Cannot read a recorded line: ${Object.keys(line)}`);
+  }
+  const bytes = Uint8Array.fromHex(line.hex);
   return { kind: line.dir === ">" ? "request" : "reply", conn, type, bytes };
+}
+
+/** Each init begins a life, or the preinit before it; its secret comes after. */
+function splitLives(events: readonly RecordedEvent[]): Life[] {
+  const lives: { events: RecordedEvent[]; secret: Uint8Array }[] = [];
+  let secret: Uint8Array = new Uint8Array();
+  let preinit: RecordedEvent | null = null;
+  for (const event of events) {
+    const type = event.kind === "request" ? event.type : null;
+    if (event.kind === "secret") {
+      secret = event.file;
+      const life = lives.at(-1);
+      if (life !== undefined) life.secret = secret;
+    } else if (type === DEV_PREINIT) {
+      preinit = event;
+    } else {
+      if (type === INIT) {
+        lives.push({ events: preinit === null ? [] : [preinit], secret });
+        preinit = null;
+      }
+      lives.at(-1)?.events.push(event);
+    }
+  }
+  return lives;
 }
 
 /** A new, empty outcome; lives can be added up in one. */
@@ -133,7 +237,7 @@ export async function playLife(
         asked.set(event.conn, { type: event.type, at: performance.now() });
         outcome.requests += 1;
         await conn?.write(event.bytes);
-        if (event.type === 99) outcome.identical += 1; // has no reply
+        if (event.type === DEV_PREINIT) outcome.identical += 1; // has no reply
         break;
       }
       case "reply": {
@@ -174,25 +278,9 @@ export async function playLife(
         connections.delete(event.conn);
         break;
       }
+      case "secret":
       case "exit":
         break;
     }
   }
-}
-
-/** Where the recordings stand. */
-export const RECORDINGS: URL = new URL(
-  "../fixtures/transcripts/",
-  import.meta.url,
-);
-
-/** Paths of all recorded nodes. */
-export async function listRecordings(): Promise<URL[]> {
-  const paths: URL[] = [];
-  for (const folder of ["flows/", "vectors/"]) {
-    for await (const entry of Deno.readDir(new URL(folder, RECORDINGS))) {
-      paths.push(new URL(`${folder}${entry.name}`, RECORDINGS));
-    }
-  }
-  return paths.sort((a, b) => a.href < b.href ? -1 : 1);
 }

@@ -8,13 +8,13 @@
  * @module
  */
 
-import { fromFileUrl } from "./paths.ts";
+import { fromFileUrl, withDeno } from "./paths.ts";
 import { NETWORKS } from "../../src/bitcoin/networks.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import { Box } from "../../src/device/box.ts";
 import { openCard } from "../../src/device/card.ts";
 import { createSigner } from "../../src/signer/handle.ts";
-import { STATUS } from "../../src/wire/status.ts";
+import { LOG_LEVELS, STATUS } from "../../src/wire/status.ts";
 import { decodeMessage, messageType } from "../../src/wire/message.ts";
 import { Standin } from "./standin/standin.ts";
 
@@ -41,6 +41,8 @@ export class RunningBroker implements AsyncDisposable {
   readonly standin: Standin;
   /** Lines that it logged so far. */
   readonly log: string[] = [];
+  /** What an operator would be woken for: broken lines, failures, bad requests. */
+  readonly alarms: string[] = [];
   readonly #watchers = new Set<() => void>();
   readonly #reading: Promise<void>;
 
@@ -61,6 +63,7 @@ export class RunningBroker implements AsyncDisposable {
       args: [...own, ...args],
       cwd: folder,
       env: {
+        ...withDeno(),
         LIGHTNINGD_VERSION: CLN_VERSION,
         REMOTE_HSMD_MQTT_LISTEN: listen,
         REMOTE_HSMD_PAIRING: "open",
@@ -92,6 +95,11 @@ export class RunningBroker implements AsyncDisposable {
     }
   }
 
+  /** Resolves when its last line was read, which is after its end. */
+  get silence(): Promise<void> {
+    return this.#reading;
+  }
+
   /** `host:port` where it listens for devices. */
   async address(): Promise<string> {
     const [, address = ""] = await this.logged(/devices on mqtt:\/\/(\S+)/);
@@ -105,7 +113,9 @@ export class RunningBroker implements AsyncDisposable {
 
   async #read(): Promise<void> {
     for await (const payload of this.standin.status) {
-      this.log.push(describeStatus(payload));
+      const line = describeStatus(payload);
+      this.log.push(line);
+      if (isAlarm(payload)) this.alarms.push(line);
       for (const watcher of this.#watchers) watcher();
       this.#watchers.clear();
     }
@@ -133,6 +143,17 @@ function describeStatus(payload: Uint8Array): string {
     }
   }
   throw new Error("A status message that lightningd does not know");
+}
+
+function isAlarm(payload: Uint8Array): boolean {
+  switch (messageType(payload)) {
+    case STATUS.status_log.type:
+      return decodeMessage(STATUS.status_log, payload).level ===
+        LOG_LEVELS.broken;
+    case STATUS.status_version.type:
+      return false;
+  }
+  return true;
 }
 
 /** A network by the genesis hash in an init message. */

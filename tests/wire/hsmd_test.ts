@@ -30,7 +30,7 @@ import {
 import { messageArbitrary, runs } from "../support/arbitrary.ts";
 import { hex } from "../support/codec_cases.ts";
 import { ALL_ROWS } from "../support/fuzz.ts";
-import { readTranscript, transcriptNames } from "../support/transcripts.ts";
+import { readEvents, recordingsIn } from "../support/recording.ts";
 
 for (const row of ALL_ROWS) {
   Deno.test(`${row.name} (${row.type}) goes both ways`, () => {
@@ -53,17 +53,21 @@ function checkRecorded(row: Row | undefined, payload: Uint8Array): void {
   assert.equal(encodeMessage(row, value).toHex(), payload.toHex(), name);
 }
 
-function rowFor(direction: ">" | "<", payload: Uint8Array): Row | undefined {
+function rowFor(
+  kind: "request" | "reply",
+  payload: Uint8Array,
+): Row | undefined {
   const type = messageType(payload) ?? -1;
-  return direction === ">" ? requestRow(type) : replyRow(type);
+  return kind === "request" ? requestRow(type) : replyRow(type);
 }
 
 for (const folder of ["vectors", "flows"] as const) {
-  Deno.test(`Recorded messages come back byte for byte: ${folder}`, async () => {
+  Deno.test(`Recorded messages come back byte for byte: ${folder}`, () => {
     let count = 0;
-    for (const name of transcriptNames(folder)) {
-      for (const { direction, payload } of await readTranscript(name)) {
-        checkRecorded(rowFor(direction, payload), payload);
+    for (const url of recordingsIn(folder)) {
+      for (const event of readEvents(url)) {
+        if (event.kind !== "request" && event.kind !== "reply") continue;
+        checkRecorded(rowFor(event.kind, event.bytes), event.bytes);
         count++;
       }
     }
@@ -71,30 +75,25 @@ for (const folder of ["vectors", "flows"] as const) {
   });
 }
 
-Deno.test("Replies in recordings have a number that their request allows", async () => {
-  for (
-    const name of [...transcriptNames("vectors"), ...transcriptNames("flows")]
-  ) {
+Deno.test("Replies in recordings have a number that their request allows", () => {
+  for (const url of recordingsIn("vectors", "flows")) {
     const open = new Map<number, readonly number[]>();
-    for (
-      const { direction, connection, payload } of await readTranscript(name)
-    ) {
-      const type = messageType(payload) ?? -1;
-      if (direction === ">") {
-        open.set(connection, requestRow(type)?.replies ?? []);
-      } else {assert.ok(
-          open.get(connection)?.includes(type),
-          `${name}: ${type}`,
-        );}
+    for (const event of readEvents(url)) {
+      if (event.kind === "request") {
+        open.set(event.conn, requestRow(event.type)?.replies ?? []);
+      } else if (event.kind === "reply") {
+        const isAllowed = open.get(event.conn)?.includes(event.type);
+        assert.ok(isAllowed, `${url}: ${event.type}`);
+      }
     }
   }
 });
 
 Deno.test("The stock hsmd's request and reply pairs come back byte for byte", () => {
   for (const { request, reply } of vectors.vectors) {
-    checkRecorded(rowFor(">", hex(request)), hex(request));
+    checkRecorded(rowFor("request", hex(request)), hex(request));
     if (typeof reply !== "string") continue;
-    checkRecorded(rowFor("<", hex(reply)), hex(reply));
+    checkRecorded(rowFor("reply", hex(reply)), hex(reply));
   }
 });
 

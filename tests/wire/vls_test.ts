@@ -26,7 +26,7 @@ import {
   VLS_MESSAGE_LIMIT,
 } from "../../src/wire/vls.ts";
 import { hex } from "../support/codec_cases.ts";
-import { readSignerSession } from "../support/transcripts.ts";
+import { readSignerSession } from "../support/recording.ts";
 
 const EXAMPLE = hex(
   "aa55 0102 0383aa8097141f4fe8eddb0a6f8b871a3b4d6ba5dd5fca64bc0b5d61f8ace6" +
@@ -116,9 +116,9 @@ function findRow(message: Uint8Array): Row | undefined {
     SIGNER_ROWS.find((row) => row.type === type);
 }
 
-Deno.test("A recorded session of a VLS signer comes back byte for byte", async () => {
+Deno.test("A recorded session of a VLS signer comes back byte for byte", () => {
   const names = new Set<string>();
-  for (const { topic, payload } of await readSignerSession()) {
+  for (const { topic, payload } of readSignerSession()) {
     const isRequest = topic === "vls" || topic === "init-3-msg";
     if (!isRequest && topic !== "vls-res" && topic !== "init-3-res") continue;
     const message = isRequest ? checkRequest(payload) : checkResponse(payload);

@@ -1,0 +1,57 @@
+/**
+ * A softkey as a process, for what a softkey inside the test cannot show: being
+ * killed, a processor of its own, its own start.
+ *
+ * @module
+ */
+
+import { fromFileUrl, withDeno } from "./paths.ts";
+
+const ENTRY = fromFileUrl(new URL("../../src/device/main.ts", import.meta.url));
+const CONFIG = fromFileUrl(new URL("../../deno.json", import.meta.url));
+
+/** How to start it. */
+export interface SoftkeyOptions {
+  /** Where its card and its secret are put. */
+  readonly folder: string;
+  readonly url: string;
+  readonly secret: Uint8Array;
+  readonly network?: string;
+  /** Path of a built softkey; from source when it is not given. */
+  readonly program?: string | undefined;
+  /** What becomes of its lines; by default nothing. */
+  readonly output?: "inherit" | "null";
+}
+
+/** Starts `softkey run` with a secret file of its own. */
+export async function startSoftkey(
+  options: SoftkeyOptions,
+): Promise<Deno.ChildProcess> {
+  const { folder, url, secret, program, output = "null" } = options;
+  const { network = "regtest" } = options;
+  const path = `${folder}/hsm_secret`;
+  await Deno.writeFile(path, secret, { mode: 0o600 });
+  const own = program === undefined
+    ? ["run", "-A", "--quiet", "--config", CONFIG, ENTRY]
+    : [];
+  const args = [
+    ...own,
+    "run",
+    "--broker",
+    url,
+    "--card",
+    `${folder}/card`,
+    "--network",
+    network,
+    "--hsm-secret",
+    path,
+    "--yes",
+  ];
+  return new Deno.Command(program ?? Deno.execPath(), {
+    args,
+    env: withDeno(),
+    stdin: "null",
+    stdout: output,
+    stderr: output === "null" ? "null" : "inherit",
+  }).spawn();
+}
