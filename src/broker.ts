@@ -35,13 +35,13 @@ import {
 } from "./broker/pairing.ts";
 import { linesFor } from "./broker/lines.ts";
 import { WaitingNotice } from "./broker/waiting.ts";
+import { WalletKeys } from "./broker/wallet_keys.ts";
 import {
   DecodeError,
   describeError,
   IdentityError,
   SIGNER_ERROR_CODES,
 } from "./errors.ts";
-import { deriveWalletPubkey } from "./keyderiv.ts";
 import type { DeviceSession, LoginAttempt } from "./mqtt/embedded.ts";
 import { checkLogin } from "./mqtt/auth.ts";
 import type { TopicName } from "./mqtt/topics.ts";
@@ -150,7 +150,7 @@ export class Broker {
   readonly #waiting: WaitingNotice;
   #preinit: Uint8Array | null = null;
   #init: Init | null = null;
-  #identity: DeviceIdentity | null = null;
+  #wallet: WalletKeys | null = null;
   #active: Device | null = null;
   #nextSequence = 0;
   /** Devices are believed one after the other. */
@@ -222,9 +222,7 @@ export class Broker {
   ): Answer {
     const { index, pubkey } = decodeMessage(row, message);
     const isBip86 = row.type === REQUESTS.check_bip86_pubkey.type;
-    const identity = this.#identity;
-    const base = isBip86 ? identity?.bip86 : identity?.bip32;
-    const derived = base && deriveWalletPubkey(base, index, isBip86);
+    const derived = this.#wallet?.at(isBip86 ? "bip86" : "legacy", index);
     const ok = derived ? derived.toHex() === pubkey.toHex() : false;
     if (!ok) {
       const text = `${row.name} ${index}: the node has ${pubkey.toHex()}, ` +
@@ -449,7 +447,7 @@ export class Broker {
       const text = `paired with ${identity.nodeId.toHex()} (${book.place})`;
       this.#options.log("info", text);
     }
-    this.#identity = identity;
+    this.#wallet ??= new WalletKeys(identity);
     // It may have gone while the pairing was stored.
     const isHere = this.#devices.get(device.session) === device;
     if (!isHere || device.stage !== "initialising") return;

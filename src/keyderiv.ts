@@ -22,17 +22,11 @@
 
 import type { Bip32Versions } from "./bitcoin/networks.ts";
 import {
-  derivePublicChild,
-  derivePublicWalletKey,
-  HARDENED,
-} from "./keyderiv/bip32.ts";
-import {
   deriveNodeKeys,
   identityOf,
   type NodeIdentity,
 } from "./keyderiv/node.ts";
 import type { NodeSecret } from "./keyderiv/secret_file.ts";
-import type { ExtKey, PubKey } from "./wire/types.ts";
 
 export { derivePublicChild, derivePublicWalletKey } from "./keyderiv/bip32.ts";
 export type { NodeIdentity } from "./keyderiv/node.ts";
@@ -55,19 +49,4 @@ export function deriveNodeIdentity(
   versions: Bip32Versions,
 ): NodeIdentity {
   return identityOf(deriveNodeKeys(secret), versions);
-}
-
-/**
- * The wallet's public key at an index, from a base that a device announced:
- * m/0/0, or m/86'/0'/0' whose external chain is one level down. Null for an
- * index that has none (2^31 and more).
- */
-export function deriveWalletPubkey(
-  base: ExtKey,
-  index: number,
-  isBip86: boolean,
-): PubKey | null {
-  if (index >= HARDENED) return null;
-  const chain = isBip86 ? derivePublicChild(base, 0) : base;
-  return derivePublicWalletKey(chain, index);
 }
