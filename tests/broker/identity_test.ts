@@ -12,14 +12,14 @@ import {
   type Pairing,
   type PairingBook,
 } from "../../src/broker/pairing.ts";
+import { WalletKeys } from "../../src/broker/wallet_keys.ts";
 import { publicKey } from "../../src/crypto/secp.ts";
 import { ConfigError } from "../../src/errors.ts";
-import { deriveWalletPubkey } from "../../src/keyderiv.ts";
 import { makeToken } from "../../src/mqtt/auth.ts";
 import { encodeHello } from "../../src/wire/control.ts";
 import { REPLIES, REQUESTS } from "../../src/wire/hsmd.ts";
 import { encodeMessage } from "../../src/wire/message.ts";
-import type { ExtKey, PubKey } from "../../src/wire/types.ts";
+import type { PubKey } from "../../src/wire/types.ts";
 import {
   FakeNode,
   identityOfSeed,
@@ -278,9 +278,10 @@ Deno.test("Public-key checks are answered here, rightly, and true or false", asy
   ];
   for (const { row, reply } of checks) {
     const isBip86 = row.type === REQUESTS.check_bip86_pubkey.type;
-    const base = (isBip86 ? OURS.bip86 : OURS.bip32) as ExtKey;
-    const right = deriveWalletPubkey(base, 7, isBip86);
-    const wrong = deriveWalletPubkey(base, 8, isBip86);
+    const kind = isBip86 ? "bip86" : "legacy";
+    const keys = new WalletKeys(OURS);
+    const right = keys.at(kind, 7);
+    const wrong = keys.at(kind, 8);
     assert.ok(right !== null && wrong !== null);
     for (
       const [pubkey, index, ok] of [

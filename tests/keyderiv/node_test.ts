@@ -131,7 +131,7 @@ Deno.test("a wallet key beyond 2^31 is refused", () => {
   );
   assert.throws(() => deriveWalletKey(keys, HARDENED), RequestError);
   assert.throws(() => derivePublicWalletKey(bip32Base, HARDENED), RequestError);
-  assert.equal(deriveWalletPubkey(bip32Base, HARDENED, false), null);
+  assert.throws(() => derivePublicWalletKey(bip32Base, HARDENED), RequestError);
 });
 
 Deno.test("forced keys take the place of derived ones", () => {
