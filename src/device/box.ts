@@ -5,6 +5,7 @@
  * sends with init has no node key yet: the box then logs in with the card's own
  * key, says that it is locked, opens the seed when init comes, and logs in again
  * as the node before it answers. Only a failure to open is answered while locked.
+ * The same happens when a developer's init forces another node key.
  *
  * @module
  */
@@ -55,14 +56,14 @@ export class Box {
   readonly #options: BoxOptions;
   readonly #link: Link;
   #state: SignerState;
-  #isLocked: boolean;
+  /** The key of the login under way, in hex. */
+  #loginKey = "";
   #isServing = false;
   #lastReason = "";
 
   constructor(options: BoxOptions) {
     this.#options = options;
     this.#state = options.signer;
-    this.#isLocked = nodeKeyOf(options.signer) === null;
     this.#link = new Link({
       url: options.url,
       random: options.random,
@@ -90,16 +91,16 @@ export class Box {
   #credentials(): Credentials {
     const { card, software, now } = this.#options;
     const nodeKey: Secret | null = nodeKeyOf(this.#state);
-    this.#isLocked = nodeKey === null;
     const key = nodeKey?.reveal() ?? card.key;
+    this.#loginKey = publicKey(key).toHex();
     const cardKey = publicKey(card.key);
     return {
       cid: card.cid,
-      username: publicKey(key).toHex(),
+      username: this.#loginKey,
       password: makeToken(key, Math.floor(now() / 1000)),
       hello: encodeHello({
         software: new TextEncoder().encode(software),
-        isLocked: this.#isLocked,
+        isLocked: nodeKey === null,
         // 33 bytes of the curve: made from a key a line above.
         cardKey: cardKey as PubKey,
       }),
@@ -152,13 +153,23 @@ export class Box {
       if (level !== "debug") this.#options.say(text);
     }
     if (reply === null) return null;
-    if (this.#isLocked && nodeKeyOf(state) !== null) {
-      this.#options.say("unlocked by the node's passphrase");
+    if (this.#isAnotherNode(reply)) {
+      this.#options.say("init made this another node: logging in as that");
       this.#link.restart();
       return null;
     }
     this.#noteServing(reply);
     return encodeSignerResponse({ sequence: request.sequence, message: reply });
+  }
+
+  /**
+   * Whether an init made us a node that we are not logged in as: the seed was
+   * locked, or a developer forced a key. The broker asks again after the login.
+   */
+  #isAnotherNode(reply: Uint8Array): boolean {
+    if (messageType(reply) !== REPLIES.init_reply_v4.type) return false;
+    const key = nodeKeyOf(this.#state);
+    return key !== null && publicKey(key.reveal()).toHex() !== this.#loginKey;
   }
 
   #noteServing(reply: Uint8Array): void {
