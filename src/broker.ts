@@ -34,6 +34,7 @@ import {
   type PairingBook,
 } from "./broker/pairing.ts";
 import { linesFor } from "./broker/lines.ts";
+import { Repeats } from "./broker/repeats.ts";
 import { WaitingNotice } from "./broker/waiting.ts";
 import { WalletKeys } from "./broker/wallet_keys.ts";
 import {
@@ -153,12 +154,14 @@ export class Broker {
   #wallet: WalletKeys | null = null;
   #active: Device | null = null;
   #nextSequence = 0;
+  readonly #repeats: Repeats;
   /** Devices are believed one after the other. */
   #welcomes: Promise<void> = Promise.resolve();
 
   constructor(link: DeviceLink, options: BrokerOptions) {
     this.#link = link;
     this.#options = options;
+    this.#repeats = new Repeats(options.now);
     this.#waiting = new WaitingNotice((text) => {
       options.log("info", text);
       // lightningd reads no log lines before its init is answered.
@@ -330,7 +333,8 @@ export class Broker {
     this.#devices.delete(session);
     this.#recall(device);
     if (device.stage !== "connected") {
-      this.#options.log("info", `device ${describe(device)} disconnected`);
+      const text = `device ${describe(device)} disconnected`;
+      this.#logRarely("info", text, text);
     }
     if (this.#active === device) this.#promote();
     this.#noteWaiting();
@@ -379,8 +383,9 @@ export class Broker {
     this.#recall(device);
     device.stage = "greeted";
     const locked = hello?.isLocked ? ", locked" : "";
-    this.#options.log(
+    this.#logRarely(
       "info",
+      `${device.session.cid} connected`,
       `device ${describe(device)} connected from ${device.session.from}: ` +
         `${device.software}${locked}`,
     );
@@ -546,8 +551,21 @@ export class Broker {
 
   #reject(session: DeviceSession, reason: string): void {
     const text = `device ${session.cid} at ${session.from} refused: ${reason}`;
-    this.#options.log("unusual", text);
+    this.#logRarely("unusual", `${session.cid} ${reason}`, text);
     this.#link.drop(session);
+  }
+
+  /** A refused connection; whoever is refused usually comes back at once. */
+  refused(from: string, reason: string): void {
+    const [host = from] = from.split(/:\d+$/);
+    const text = `MQTT connection from ${from} refused: ${reason}`;
+    // A stale token says another age each time; it is the same line.
+    this.#logRarely("unusual", `${host} ${reason.replace(/\d+/g, "#")}`, text);
+  }
+
+  #logRarely(level: LogLevel, kind: string, text: string): void {
+    const line = this.#repeats.filter(kind, text);
+    if (line !== null) this.#options.log(level, line);
   }
 
   #noteWaiting(): void {

@@ -133,8 +133,7 @@ async function openServer(
     message: (session, name, payload) =>
       broker?.message(session, name, payload),
     gone: (session) => broker?.gone(session),
-    refused: (from, reason) =>
-      status.log("unusual", `MQTT connection from ${from} refused: ${reason}`),
+    refused: (from, reason) => broker?.refused(from, reason),
   };
   const server = await EmbeddedServer.start(events);
   broker = new Broker(server, {

@@ -129,7 +129,7 @@ export class Box {
     const answerTo = ANSWERS[name];
     if (answerTo === undefined) return null;
     try {
-      const answer = this.#answer(payload);
+      const answer = this.#answer(payload, name === "init-3-msg");
       return answer && { name: answerTo, payload: answer };
     } catch (error) {
       const text = describeError(error);
@@ -141,7 +141,7 @@ export class Box {
     }
   }
 
-  #answer(payload: Uint8Array): Uint8Array | null {
+  #answer(payload: Uint8Array, isInit: boolean): Uint8Array | null {
     const request = decodeSignerRequest(payload, FRAME_LIMIT);
     const { state, reply, effects } = step(
       this.#state,
@@ -159,6 +159,7 @@ export class Box {
       return null;
     }
     this.#noteServing(reply);
+    if (!isInit) this.#link.settle();
     return encodeSignerResponse({ sequence: request.sequence, message: reply });
   }
 

@@ -56,11 +56,24 @@ export interface LinkOptions {
 
 /** First and longest pause between two tries, in milliseconds. */
 const BACK_OFF_MS = { first: 50, nearby: 100, far: 3_000 } as const;
-/** A broker on this machine: asking costs next to nothing, waiting costs more. */
+/** No broker on this machine yet: asking costs next to nothing, waiting more. */
 const NEARBY = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 /** The broker drops us after one and a half of these without a word. */
 const KEEPALIVE_S = 10;
 const CONNECT_TIMEOUT_MS = 10_000;
+
+/** How a connection ended. */
+interface Ending {
+  readonly reason: string;
+  /** Nothing listens there: not a refusal, but a broker that is not up. */
+  readonly isNobodyThere?: boolean;
+}
+
+function endingOf(error: Error): Ending {
+  const code: unknown = Reflect.get(error, "code");
+  const reason = error.message || String(code ?? error);
+  return { reason, isNobodyThere: code === "ECONNREFUSED" };
+}
 
 /** A connection that is there whenever it can be. */
 export class Link {
@@ -91,13 +104,12 @@ export class Link {
       resubscribe: false,
     });
     this.#client = client;
-    let reason = "the broker closed the connection";
-    client.on("error", (error) => reason = error.message || String(error));
+    let ending: Ending = { reason: "the broker closed the connection" };
+    client.on("error", (error) => ending = endingOf(error));
     client.on("connect", () => {
       const topics = DEVICE_SUBSCRIPTIONS.map((name) => topicOf(cid, name));
       client.subscribe(topics, { qos: 0 }, (error) => {
         if (error) return client.end(true);
-        this.#failures = 0;
         this.#publish(client, topicOf(cid, "hello"), hello);
         events.connected();
       });
@@ -108,7 +120,7 @@ export class Link {
       if (answer === null || this.#client !== client) return;
       this.#publish(client, topicOf(cid, answer.name), answer.payload);
     });
-    client.on("close", () => this.#close(client, reason));
+    client.on("close", () => this.#close(client, ending));
   }
 
   /** Ends this connection and makes a new one at once: a new login. */
@@ -133,14 +145,18 @@ export class Link {
     client.publish(topic, Buffer.from(buffer, byteOffset, byteLength));
   }
 
-  #close(client: MqttClient, reason: string): void {
+  /** The broker takes what we say: the next try need not be put off. */
+  settle(): void {
+    this.#failures = 0;
+  }
+
+  #close(client: MqttClient, { reason, isNobodyThere }: Ending): void {
     if (this.#client !== client) return;
     this.#client = null;
     client.end(true);
     const { first, nearby, far } = BACK_OFF_MS;
-    const longest = NEARBY.test(new URL(this.#options.url).hostname)
-      ? nearby
-      : far;
+    const isNearby = NEARBY.test(new URL(this.#options.url).hostname);
+    const longest = isNearby && isNobodyThere ? nearby : far;
     const pause = Math.min(first * 2 ** this.#failures, longest);
     const retryMs = Math.round(pause * (0.5 + this.#options.random() / 2));
     this.#failures += 1;

@@ -42,8 +42,16 @@ export const PEER = Uint8Array.fromHex("02" + "11".repeat(32)) as
   & Uint8Array
   & NodeId;
 
+const identities = new Map<number, DeviceIdentity>();
+
 /** What a device with this seed says about itself. */
 export function identityOfSeed(seed: number): DeviceIdentity {
+  const known = identities.get(seed) ?? deriveIdentity(seed);
+  identities.set(seed, known);
+  return known;
+}
+
+function deriveIdentity(seed: number): DeviceIdentity {
   const file = parseSecretFile(makeSecretFile(new Uint8Array(16).fill(seed)));
   const secret = openSecretFile(file, { passphrase: undefined });
   const { nodeId, bip32Base, bip86Base, bolt12 } = deriveNodeIdentity(

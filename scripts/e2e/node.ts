@@ -1,0 +1,258 @@
+/**
+ * A Lightning node whose keys are elsewhere: lightningd with our broker as its
+ * hsmd, and a softkey, each to be stopped and started by itself.
+ *
+ * @module
+ */
+
+import { find, type Json, list, number, text } from "./json.ts";
+import { freePorts, Process, until, within } from "./process.ts";
+
+/** A node before it runs. */
+export interface NodeOptions {
+  readonly name: string;
+  /** Its own, new. */
+  readonly folder: string;
+  /** Paths of the built programs. */
+  readonly broker: string;
+  readonly softkey: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly bitcoin: readonly string[];
+  /** Where the broker finds its settings. */
+  readonly settings: "environment" | "file";
+  /** A secret file's content; the softkey makes a new seed of words without. */
+  readonly secret?: Uint8Array;
+}
+
+const FEERATES = "7500";
+
+/** A node; `await using` stops all of it. */
+export class Node implements AsyncDisposable {
+  readonly name: string;
+  /** Every lightningd and softkey that there was, for their logs. */
+  readonly processes: Process[] = [];
+  readonly #options: NodeOptions;
+  readonly #mqtt: string;
+  readonly #port: number;
+  #lightningd: Process | null = null;
+  #softkey: Process | null = null;
+  #id = "";
+
+  constructor(options: NodeOptions) {
+    const [mqtt = 0, port = 0] = freePorts(2);
+    this.name = options.name;
+    this.#options = options;
+    this.#mqtt = `127.0.0.1:${mqtt}`;
+    this.#port = port;
+  }
+
+  /** Its public key. */
+  get id(): string {
+    return this.#id;
+  }
+
+  get lightningd(): Process {
+    return running(this.#lightningd, `lightningd of ${this.name}`);
+  }
+
+  get softkey(): Process {
+    return running(this.#softkey, `softkey of ${this.name}`);
+  }
+
+  /** Writes what both programs read. */
+  async prepare(): Promise<void> {
+    const { folder, secret, settings } = this.#options;
+    await Deno.mkdir(folder, { mode: 0o700 });
+    if (secret !== undefined) {
+      await Deno.writeFile(`${folder}/seed`, secret, { mode: 0o600 });
+    }
+    if (settings === "file") {
+      await Deno.writeTextFile(
+        `${folder}/remote_hsmd.toml`,
+        `mqtt_listen = "${this.#mqtt}"\n`,
+      );
+    }
+  }
+
+  /** Starts the signer device; it connects when there is a broker. */
+  startSoftkey(): void {
+    const { folder, env, softkey, secret } = this.#options;
+    const own = secret === undefined ? [] : ["--hsm-secret", `${folder}/seed`];
+    this.#softkey = this.#start("softkey", softkey, env, [
+      "run",
+      "--broker",
+      `mqtt://${this.#mqtt}`,
+      "--card",
+      `${folder}/card`,
+      "--network",
+      "regtest",
+      "--yes",
+      ...own,
+    ]);
+  }
+
+  /** Starts lightningd and waits until it is ready. */
+  async startLightningd(): Promise<void> {
+    const { env, settings } = this.#options;
+    const own = settings === "environment"
+      ? { REMOTE_HSMD_MQTT_LISTEN: this.#mqtt }
+      : {};
+    this.#lightningd = this.#start(
+      "lightningd",
+      "lightningd",
+      { ...env, ...own },
+      this.#lightningdArguments(),
+    );
+    await this.#lightningd.line(/Server started with public key/);
+    this.#id = text(await this.cli("getinfo"), "id");
+  }
+
+  #lightningdArguments(): string[] {
+    const { folder, broker, bitcoin } = this.#options;
+    return [
+      "--network=regtest",
+      "--developer",
+      "--dev-fast-gossip",
+      "--dev-bitcoind-poll=1",
+      `--lightning-dir=${folder}`,
+      `--subdaemon=hsmd:${broker}`,
+      `--addr=127.0.0.1:${this.#port}`,
+      "--disable-dns",
+      `--force-feerates=${FEERATES}`,
+      "--log-level=debug",
+      "--log-file=-",
+      ...bitcoin,
+    ];
+  }
+
+  #start(
+    kind: string,
+    program: string,
+    env: Readonly<Record<string, string>>,
+    args: readonly string[],
+  ): Process {
+    const name = `${kind} of ${this.name}`;
+    const cwd = this.#options.folder;
+    const process = new Process({ name, program, args, env, cwd });
+    this.processes.push(process);
+    return process;
+  }
+
+  /** Stops lightningd, and with it the broker, as an operator does. */
+  async stopLightningd(): Promise<void> {
+    await this.cli("stop");
+    const code = await this.lightningd.end();
+    if (code !== 0) {
+      throw new Error(`${this.lightningd.name} ended with ${code}`);
+    }
+    this.#lightningd = null;
+  }
+
+  /** Ends the softkey as a power cut does. */
+  async killSoftkey(): Promise<void> {
+    this.softkey.kill("SIGKILL");
+    await this.softkey.end();
+    this.#softkey = null;
+  }
+
+  /** Runs lightning-cli; arguments as it takes them. */
+  async cli(...args: readonly string[]): Promise<Json> {
+    const command = new Deno.Command("lightning-cli", {
+      args: [
+        "--network=regtest",
+        "--notifications=none",
+        `--lightning-dir=${this.#options.folder}`,
+        ...args,
+      ],
+      env: this.#options.env,
+      clearEnv: true,
+      stdin: "null",
+    });
+    const asked = `${this.name}: ${args.join(" ").slice(0, 100)}`;
+    const { success, stdout, stderr } = await within(command.output(), asked);
+    const out = new TextDecoder().decode(stdout);
+    if (success) return readAnswer(out);
+    const why = out.trim() || new TextDecoder().decode(stderr).trim();
+    throw new Error(`${asked}: ${why}`);
+  }
+
+  /** Runs lightning-cli with named arguments. */
+  async ask(
+    method: string,
+    params: Readonly<Record<string, string | number>>,
+  ): Promise<Json> {
+    const named = Object.entries(params)
+      .map(([name, value]) => `${name}=${value}`);
+    return await this.cli("-k", method, ...named);
+  }
+
+  /** Waits until it has seen a block. */
+  async reach(height: number): Promise<void> {
+    await this.cli("waitblockheight", String(height));
+  }
+
+  async connect(peer: Node): Promise<void> {
+    await this.ask("connect", {
+      id: peer.id,
+      host: "127.0.0.1",
+      port: peer.#port,
+    });
+  }
+
+  /** Channels that are not forgotten. */
+  async channels(): Promise<readonly Json[]> {
+    return list(await this.cli("listpeerchannels"), "channels");
+  }
+
+  /** Waits until its only channel can be paid through. */
+  async usable(): Promise<Json> {
+    return await until(`a usable channel of ${this.name}`, async () => {
+      const [channel, ...more] = await this.channels();
+      const isUsable = channel !== undefined && more.length === 0 &&
+        find(channel, "state") === "CHANNELD_NORMAL" &&
+        find(channel, "peer_connected") === true &&
+        find(channel, "inflight") === undefined;
+      return isUsable ? channel : undefined;
+    });
+  }
+
+  /** Coins in its wallet that are in a block, in satoshi. */
+  async confirmed(): Promise<number> {
+    const outputs = list(await this.cli("listfunds"), "outputs");
+    return outputs
+      .filter((output) => text(output, "status") === "confirmed")
+      .map((output) => number(output, "amount_msat") / 1000)
+      .reduce((sum, satoshi) => sum + satoshi, 0);
+  }
+
+  /** An invoice. */
+  async invoice(label: string, millisatoshi: number): Promise<string> {
+    const params = {
+      amount_msat: millisatoshi,
+      label,
+      description: label,
+    };
+    return text(await this.ask("invoice", params), "bolt11");
+  }
+
+  /** Pays; returns the preimage. */
+  async pay(invoice: string): Promise<string> {
+    const paid = await this.ask("pay", { bolt11: invoice });
+    return text(paid, "payment_preimage");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#lightningd?.stop();
+    await this.#softkey?.stop();
+  }
+}
+
+function running(process: Process | null, what: string): Process {
+  if (process !== null) return process;
+  throw new Error(`${what} is not running`);
+}
+
+/** A few commands answer with plain text. */
+function readAnswer(out: string): Json {
+  return /^\s*[[{"]/.test(out) ? JSON.parse(out) : out.trim();
+}
