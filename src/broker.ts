@@ -33,35 +33,34 @@ import {
   identityIn,
   type PairingBook,
 } from "./broker/pairing.ts";
+import {
+  bad,
+  pinVersion,
+  printable,
+  readAnswer,
+  replyWith,
+} from "./broker/answers.ts";
+import {
+  describeDevice,
+  type Device,
+  NATIVE,
+  newDevice,
+  SPHINX,
+} from "./broker/device.ts";
 import { linesFor } from "./broker/lines.ts";
+import { RequestQueue } from "./broker/queue.ts";
 import { Repeats } from "./broker/repeats.ts";
 import { WaitingNotice } from "./broker/waiting.ts";
 import { WalletKeys } from "./broker/wallet_keys.ts";
-import {
-  DecodeError,
-  describeError,
-  IdentityError,
-  SIGNER_ERROR_CODES,
-} from "./errors.ts";
+import { DecodeError, describeError, IdentityError } from "./errors.ts";
 import type { DeviceSession, LoginAttempt } from "./mqtt/embedded.ts";
 import { checkLogin } from "./mqtt/auth.ts";
 import type { TopicName } from "./mqtt/topics.ts";
 import type { Answer, Request } from "./unixfd.ts";
 import { decodeHello } from "./wire/control.ts";
 import { FRAME_LIMIT } from "./wire/frame.ts";
-import {
-  messageName,
-  REPLIES,
-  replyRow,
-  type RequestOf,
-  REQUESTS,
-} from "./wire/hsmd.ts";
-import {
-  decodeMessage,
-  encodeMessage,
-  messageType,
-  type RequestRow,
-} from "./wire/message.ts";
+import { messageName, REPLIES, type RequestOf, REQUESTS } from "./wire/hsmd.ts";
+import { decodeMessage, encodeMessage, messageType } from "./wire/message.ts";
 import type { LogLevel } from "./wire/status.ts";
 import { NOBODY, type NodeId } from "./wire/types.ts";
 import {
@@ -94,40 +93,6 @@ export interface BrokerOptions {
   readonly address: () => string;
 }
 
-/** How a device speaks; decided by its hello. */
-interface Dialect {
-  readonly name: "sphinx" | "native";
-  /** How many requests may be under way. */
-  readonly window: number;
-}
-
-const SPHINX: Dialect = { name: "sphinx", window: 1 };
-const NATIVE: Dialect = { name: "native", window: 1024 };
-
-type Stage = "connected" | "greeted" | "initialising" | "ready";
-
-/** A device that is connected. */
-interface Device {
-  readonly session: DeviceSession;
-  dialect: Dialect;
-  stage: Stage;
-  software: string;
-  /** Hex of the key that it uses while locked, if it has one. */
-  cardKey: string | null;
-  /** Requests under way. */
-  inFlight: number;
-}
-
-/** A request that was not answered yet. */
-interface Pending {
-  readonly request: Request;
-  readonly answer: (answer: Answer) => void;
-  /** Given when it is sent first, kept until it is answered. */
-  sequence: number | null;
-  /** The device that has it. */
-  sentTo: Device | null;
-}
-
 /** lightningd's init, and what became of it. */
 interface Init {
   readonly message: Uint8Array;
@@ -137,23 +102,20 @@ interface Init {
 }
 
 const INIT_SEQUENCE = 0;
-const SEQUENCES = 0x10000;
+/** A device that has not answered for this long is worth a line. */
+const SLOW_MS = 10_000;
 
 /** Requests in, replies out. */
 export class Broker {
   readonly #options: BrokerOptions;
   readonly #link: DeviceLink;
   readonly #devices = new Map<DeviceSession, Device>();
-  /** Unanswered requests in the order in which they were read. */
-  readonly #pending = new Set<Pending>();
-  /** Those of them that were sent, by number. */
-  readonly #numbered = new Map<number, Pending>();
+  readonly #queue: RequestQueue;
   readonly #waiting: WaitingNotice;
   #preinit: Uint8Array | null = null;
   #init: Init | null = null;
   #wallet: WalletKeys | null = null;
   #active: Device | null = null;
-  #nextSequence = 0;
   readonly #repeats: Repeats;
   /** Devices are believed one after the other. */
   #welcomes: Promise<void> = Promise.resolve();
@@ -162,6 +124,11 @@ export class Broker {
     this.#link = link;
     this.#options = options;
     this.#repeats = new Repeats(options.now);
+    this.#queue = new RequestQueue({
+      send: ({ session }, frame) => link.send(session, "vls", frame),
+      changed: () => this.#noteWaiting(),
+      now: options.now,
+    });
     this.#waiting = new WaitingNotice((text) => {
       options.log("info", text);
       // lightningd reads no log lines before its init is answered.
@@ -183,7 +150,7 @@ export class Broker {
     for (const { level, text } of linesFor(row.type, message)) log(level, text);
     const isHere = HERE.get(row.type);
     return isHere === undefined
-      ? this.#enqueue(request)
+      ? this.#queue.add(request, this.#active)
       : Promise.resolve(isHere(this, message));
   }
 
@@ -239,56 +206,6 @@ export class Broker {
     );
   }
 
-  #enqueue(request: Request): Promise<Answer> {
-    return new Promise((resolve) => {
-      const { signal } = request;
-      const abandon = () => this.#abandon(pending);
-      const pending: Pending = {
-        request,
-        answer(answer) {
-          // lightningd's own signal outlives millions of requests.
-          signal.removeEventListener("abort", abandon);
-          resolve(answer);
-        },
-        sequence: null,
-        sentTo: null,
-      };
-      this.#pending.add(pending);
-      signal.addEventListener("abort", abandon);
-      this.#pump();
-      this.#noteWaiting();
-    });
-  }
-
-  /**
-   * The next number that no unanswered request has. Numbers are given at the
-   * first sending: a Sphinx device restarts when it sees a gap.
-   */
-  #takeSequence(pending: Pending): number {
-    while (this.#numbered.has(this.#nextSequence)) this.#stepSequence();
-    const sequence = this.#nextSequence;
-    this.#stepSequence();
-    pending.sequence = sequence;
-    this.#numbered.set(sequence, pending);
-    return sequence;
-  }
-
-  #stepSequence(): void {
-    this.#nextSequence = (this.#nextSequence + 1) % SEQUENCES;
-  }
-
-  /** Nobody waits any more: what was not sent need not be. */
-  #abandon(pending: Pending): void {
-    if (pending.sentTo !== null || !this.#pending.has(pending)) return;
-    this.#remove(pending);
-    this.#noteWaiting();
-  }
-
-  #remove(pending: Pending): void {
-    this.#pending.delete(pending);
-    if (pending.sequence !== null) this.#numbered.delete(pending.sequence);
-  }
-
   // -------------------------------------------------------- the device side
 
   /** Decides about a login. */
@@ -331,9 +248,9 @@ export class Broker {
     const device = this.#devices.get(session);
     if (device === undefined) return;
     this.#devices.delete(session);
-    this.#recall(device);
+    this.#queue.recall(device);
     if (device.stage !== "connected") {
-      const text = `device ${describe(device)} disconnected`;
+      const text = `device ${describeDevice(device)} disconnected`;
       this.#logRarely("info", text, text);
     }
     if (this.#active === device) this.#promote();
@@ -343,14 +260,7 @@ export class Broker {
   #deviceOf(session: DeviceSession): Device {
     const known = this.#devices.get(session);
     if (known !== undefined) return known;
-    const device: Device = {
-      session,
-      dialect: SPHINX,
-      stage: "connected",
-      software: "unknown software",
-      cardKey: null,
-      inFlight: 0,
-    };
+    const device = newDevice(session);
     this.#devices.set(session, device);
     return device;
   }
@@ -369,7 +279,10 @@ export class Broker {
         return this.#link.drop(device.session);
       default:
         // Storage and control belong to features that this broker has not.
-        this.#options.log("debug", `${describe(device)}: ${name} left unread`);
+        this.#options.log(
+          "debug",
+          `${describeDevice(device)}: ${name} left unread`,
+        );
     }
   }
 
@@ -380,13 +293,15 @@ export class Broker {
       device.software = printable(hello.software);
     }
     device.cardKey = hello?.cardKey ? hello.cardKey.toHex() : null;
-    this.#recall(device);
+    this.#queue.recall(device);
     device.stage = "greeted";
     const locked = hello?.isLocked ? ", locked" : "";
     this.#logRarely(
       "info",
       `${device.session.cid} connected`,
-      `device ${describe(device)} connected from ${device.session.from}: ` +
+      `device ${
+        describeDevice(device)
+      } connected from ${device.session.from}: ` +
         `${device.software}${locked}`,
     );
     if (this.#active === device) this.#promote();
@@ -424,8 +339,7 @@ export class Broker {
           .catch((error) => this.#reject(device.session, describeError(error)));
         return;
       case REPLIES.init_reply_failure.type:
-        decodeMessage(REPLIES.init_reply_failure, message);
-        return this.#answerInit(replyWith(message));
+        return this.#takeInitFailure(device, message);
       case SIGNER_ERROR_TYPE: {
         const error = decodeSignerError(message);
         return this.#answerInit(bad(printable(error.message)));
@@ -435,6 +349,14 @@ export class Broker {
         this.#reject(device.session, `answered init with ${found}`);
       }
     }
+  }
+
+  #takeInitFailure(device: Device, message: Uint8Array): void {
+    const { errorMessage } = decodeMessage(REPLIES.init_reply_failure, message);
+    const text = `device ${describeDevice(device)} cannot start: ` +
+      printable(errorMessage);
+    this.#logRarely("unusual", text, text);
+    this.#answerInit(replyWith(message));
   }
 
   /** The device says who it is; lightningd hears it once we believe it. */
@@ -459,7 +381,7 @@ export class Broker {
     device.stage = "ready";
     this.#answerInit(replyWith(message));
     this.#active ??= device;
-    this.#pump();
+    this.#queue.pump(this.#active);
     this.#noteWaiting();
   }
 
@@ -476,9 +398,9 @@ export class Broker {
 
   #takeReply(device: Device, payload: Uint8Array): void {
     const { sequence, message } = decodeSignerResponse(payload, FRAME_LIMIT);
-    const pending = this.#numbered.get(sequence);
-    if (pending === undefined || pending.sentTo !== device) {
-      const text = `${describe(device)}: nobody waits for reply ${sequence}`;
+    const pending = this.#queue.find(device, sequence);
+    if (pending === undefined) {
+      const text = `${describeDevice(device)}: nobody waits for ${sequence}`;
       return this.#options.log("debug", text);
     }
     const answer = readAnswer(pending.request.row, message);
@@ -487,66 +409,30 @@ export class Broker {
       const { name } = pending.request.row;
       return this.#reject(device.session, `answered ${name} with ${found}`);
     }
-    this.#settle(pending, answer);
-  }
-
-  /**
-   * Sphinx devices tell errors aside; the request under way is meant. Its number
-   * is not used up: such a device expects it again.
-   */
-  #takeError(device: Device, payload: Uint8Array): void {
-    const text = printable(payload);
-    this.#options.log("unusual", `device ${describe(device)} says: ${text}`);
-    if (device.dialect !== SPHINX) return;
-    for (const pending of this.#pending) {
-      if (pending.sentTo !== device || pending.sequence === null) continue;
-      if (this.#numbered.size === 1) this.#nextSequence = pending.sequence;
-      return this.#settle(pending, { kind: "refused", reason: text });
-    }
-  }
-
-  #settle(pending: Pending, answer: Answer): void {
-    this.#remove(pending);
-    if (pending.sentTo !== null) pending.sentTo.inFlight -= 1;
-    pending.answer(answer);
-    this.#pump();
+    this.#queue.settle(pending, answer);
+    this.#queue.pump(this.#active);
     this.#noteWaiting();
   }
 
-  /** Sends the active device what it may have, in order. */
-  #pump(): void {
-    const device = this.#active;
-    if (device === null) return;
-    for (const pending of this.#pending) {
-      if (device.inFlight >= device.dialect.window) return;
-      if (pending.sentTo === null) this.#send(device, pending);
-    }
-  }
-
-  #send(device: Device, pending: Pending): void {
-    const { requester: { peerId, dbid }, message } = pending.request;
-    const sequence = pending.sequence ?? this.#takeSequence(pending);
-    const frame = encodeSignerRequest({ sequence, peerId, dbid, message });
-    if (!this.#link.send(device.session, "vls", frame)) return;
-    pending.sentTo = device;
-    device.inFlight += 1;
-  }
-
-  /** What this device has not answered has nobody now. */
-  #recall(device: Device): void {
-    for (const pending of this.#pending) {
-      if (pending.sentTo !== device) continue;
-      pending.sentTo = null;
-      if (pending.request.signal.aborted) this.#abandon(pending);
-    }
-    device.inFlight = 0;
+  /** Sphinx devices tell errors aside; the request under way is meant. */
+  #takeError(device: Device, payload: Uint8Array): void {
+    const reason = printable(payload);
+    const text = `device ${describeDevice(device)} says: ${reason}`;
+    this.#logRarely("unusual", text, text);
+    const pending = device.dialect === SPHINX
+      ? this.#queue.firstOf(device)
+      : undefined;
+    if (pending === undefined) return;
+    this.#queue.settleUnnumbered(pending, { kind: "refused", reason });
+    this.#queue.pump(this.#active);
+    this.#noteWaiting();
   }
 
   #promote(): void {
     const ready = [...this.#devices.values()]
       .find(({ stage }) => stage === "ready");
     this.#active = ready ?? null;
-    this.#pump();
+    this.#queue.pump(this.#active);
   }
 
   #reject(session: DeviceSession, reason: string): void {
@@ -568,21 +454,38 @@ export class Broker {
     if (line !== null) this.#options.log(level, line);
   }
 
+  /** Keeps the notice in step with what is waited for. */
   #noteWaiting(): void {
-    const oldest = this.#pending.values().next().value;
-    const isIdle = oldest === undefined && !this.#init?.answer;
-    if (this.#active !== null || isIdle) return this.#waiting.stop();
-    this.#waiting.start(() => {
-      const what = oldest === undefined ? "init" : oldest.request.row.name;
-      const more = this.#pending.size > 1
-        ? ` and ${this.#pending.size - 1} more`
-        : "";
-      const { book, address } = this.#options;
-      const whom = book.current === null
-        ? "a signer device to pair with"
-        : `signer ${book.current.identity.nodeId.toHex()}`;
-      return `waiting for ${whom} on ${address()}: ${what}${more}`;
-    });
+    const isInit = Boolean(this.#init?.answer);
+    if (this.#queue.size === 0 && !isInit) return this.#waiting.stop();
+    if (this.#active === null) {
+      this.#waiting.start("device", (waited) => this.#absence(waited));
+    } else {
+      const isLater = true;
+      this.#waiting.start("answer", () => this.#slowness(), { isLater });
+    }
+  }
+
+  #absence(waited: string): string {
+    const { oldest, size } = this.#queue;
+    const what = oldest === undefined ? "init" : oldest.request.row.name;
+    const more = size > 1 ? ` and ${size - 1} more` : "";
+    const { book, address } = this.#options;
+    const whom = book.current === null
+      ? "a signer device to pair with"
+      : `signer ${book.current.identity.nodeId.toHex()}`;
+    return `waiting for ${whom} on ${address()}: ${what}${more}${waited}`;
+  }
+
+  /** The device is there and does not answer: says so once it is long. */
+  #slowness(): string | null {
+    const { oldest, size } = this.#queue;
+    if (oldest === undefined || this.#active === null) return null;
+    const age = this.#options.now() - oldest.askedAt;
+    if (age < SLOW_MS) return null;
+    const more = size > 1 ? ` and ${size - 1} more` : "";
+    return `device ${describeDevice(this.#active)} has not answered ` +
+      `${oldest.request.row.name}${more} for ${Math.round(age / 1000)} s`;
   }
 }
 
@@ -610,30 +513,6 @@ const HERE: ReadonlyMap<number, HereAnswerer> = new Map<number, HereAnswerer>([
   ],
 ]);
 
-function replyWith(message: Uint8Array): Answer {
-  return { kind: "reply", message };
-}
-
-function bad(reason: string): Answer {
-  return { kind: "bad", reason };
-}
-
-/** What a device's message means for a request; null when it fits none. */
-function readAnswer(row: RequestRow, message: Uint8Array): Answer | null {
-  const type = messageType(message);
-  if (type === SIGNER_ERROR_TYPE) {
-    const { code, message: text } = decodeSignerError(message);
-    const reason = printable(text);
-    return code === SIGNER_ERROR_CODES.badRequest
-      ? { kind: "bad", reason }
-      : { kind: "refused", reason };
-  }
-  const reply = type === null ? undefined : replyRow(type);
-  if (reply === undefined || !row.replies.includes(reply.type)) return null;
-  decodeMessage(reply, message); // throws DecodeError: the device is dropped
-  return replyWith(message);
-}
-
 /** A device may only speak for the key that it logged in with. */
 function checkOwnKey(session: DeviceSession, identity: DeviceIdentity): void {
   const [found, wanted] = [
@@ -651,30 +530,4 @@ function withCardKey(
   key: string | null,
 ): readonly string[] {
   return key === null || keys.includes(key) ? keys : [...keys, key];
-}
-
-/** init with the version that was agreed on, for every later session. */
-function pinVersion(init: Uint8Array, initReply: Uint8Array): Uint8Array {
-  if (messageType(initReply) !== REPLIES.init_reply_v4.type) return init;
-  const { hsmVersion } = decodeMessage(REPLIES.init_reply_v4, initReply);
-  return encodeMessage(REQUESTS.init, {
-    ...decodeMessage(REQUESTS.init, init),
-    hsmWireMinVersion: hsmVersion,
-    hsmWireMaxVersion: hsmVersion,
-  });
-}
-
-function describe({ session, dialect }: Device): string {
-  return `${session.cid} (${dialect.name})`;
-}
-
-const LONGEST_FOREIGN_TEXT = 500;
-
-/** Text of a device, fit for a log line of ours. */
-function printable(bytes: Uint8Array): string {
-  const text = new TextDecoder().decode(
-    bytes.subarray(0, LONGEST_FOREIGN_TEXT),
-  );
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f]/g, " ").trim();
 }

@@ -4,13 +4,14 @@
  * @module
  */
 
-/** Seconds from the first notice to the later ones; the last repeats. */
+/** Seconds from one notice to the next; the last repeats. */
 const INTERVALS_S = [10, 30, 60, 300, 900, 3600] as const;
 
 /** A notice that repeats itself until it is stopped. */
 export class WaitingNotice {
   readonly #say: (text: string) => void;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  #key = "";
   #since = 0;
   #count = 0;
 
@@ -18,12 +19,22 @@ export class WaitingNotice {
     this.#say = say;
   }
 
-  /** Says it now, unless it is being said already. */
-  start(text: () => string): void {
-    if (this.#timer !== null) return;
+  /**
+   * Says it, now or after the first interval, unless this very thing is being
+   * said already. `text` is asked each time; null says nothing.
+   */
+  start(
+    key: string,
+    text: (waited: string) => string | null,
+    { isLater = false }: { readonly isLater?: boolean } = {},
+  ): void {
+    if (this.#timer !== null && this.#key === key) return;
+    this.stop();
+    this.#key = key;
     this.#since = performance.now();
     this.#count = 0;
-    this.#say(text());
+    const now = isLater ? null : text("");
+    if (now !== null) this.#say(now);
     this.#arm(text);
   }
 
@@ -33,13 +44,14 @@ export class WaitingNotice {
     this.#timer = null;
   }
 
-  #arm(text: () => string): void {
+  #arm(text: (waited: string) => string | null): void {
     const last = INTERVALS_S.length - 1;
     const seconds = INTERVALS_S[Math.min(this.#count, last)] ?? 3600;
     this.#count += 1;
     this.#timer = setTimeout(() => {
       const waited = Math.round((performance.now() - this.#since) / 1000);
-      this.#say(`${text()}, for ${waited} s now`);
+      const line = text(`, for ${waited} s now`);
+      if (line !== null) this.#say(line);
       this.#arm(text);
     }, seconds * 1000);
   }

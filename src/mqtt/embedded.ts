@@ -28,7 +28,6 @@ import {
   type AuthenticateError,
   type Client,
   type ConnectPacket,
-  type PublishPacket,
 } from "aedes";
 // @ts-types="npm:@types/ws@8.18.2"
 import { createWebSocketStream, WebSocketServer } from "ws";
@@ -106,11 +105,11 @@ export class EmbeddedServer implements AsyncDisposable {
       // Ours have two levels; the library's own have four.
       maxTopicLevels: 4,
       queueLimit: 16,
-      preConnect: (client, packet, done) => {
+      preConnect: (_client, packet, done) => {
         const problem = connectProblem(packet);
         delete packet.will;
-        if (problem !== null) this.#refuse(client, problem);
-        done(null, problem === null);
+        // The library closes for an error only; a bare no would leave it open.
+        done(problem === null ? null : new Error(problem), problem === null);
       },
       authenticate: (client, username, password, done) => {
         const isIn = this.#login(client, username ?? "", password);

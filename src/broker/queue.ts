@@ -1,0 +1,169 @@
+/**
+ * Requests that were not answered yet: their order, their numbers, and which
+ * device has which.
+ *
+ * A request gets its number when it is sent first and keeps it until it is
+ * answered, over as many sessions as that takes: a device asked twice sees the
+ * same question twice, and an answer fits one question only.
+ *
+ * @module
+ */
+
+import type { Answer, Request } from "../unixfd.ts";
+import { encodeSignerRequest } from "../wire/vls.ts";
+import type { Device } from "./device.ts";
+
+/** A request that was not answered yet. */
+export interface Pending {
+  readonly request: Request;
+  /** Milliseconds, on the clock of the queue. */
+  readonly askedAt: number;
+  readonly answer: (answer: Answer) => void;
+  /** Given when it is sent first, kept until it is answered. */
+  sequence: number | null;
+  /** The device that has it. */
+  sentTo: Device | null;
+}
+
+/** What the queue needs from around it. */
+export interface QueueOptions {
+  /** Publishes a request frame to a device; false when the device is gone. */
+  readonly send: (device: Device, frame: Uint8Array) => boolean;
+  /** Hears that the queue got shorter or longer. */
+  readonly changed: () => void;
+  readonly now: () => number;
+}
+
+/** Sequence numbers are u16. */
+const SEQUENCES = 0x10000;
+
+/** Unanswered requests, in the order in which they were read. */
+export class RequestQueue {
+  readonly #options: QueueOptions;
+  readonly #pending = new Set<Pending>();
+  /** Those of them that were sent, by number. */
+  readonly #numbered = new Map<number, Pending>();
+  #nextSequence = 0;
+
+  constructor(options: QueueOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /** The one that waits longest. */
+  get oldest(): Pending | undefined {
+    return this.#pending.values().next().value;
+  }
+
+  /** Takes a request in and gives its answer, whenever that comes. */
+  add(request: Request, active: Device | null): Promise<Answer> {
+    return new Promise((resolve) => {
+      const { signal } = request;
+      const abandon = () => this.#abandon(pending);
+      const pending: Pending = {
+        request,
+        askedAt: this.#options.now(),
+        answer(answer) {
+          // lightningd's own signal outlives millions of requests.
+          signal.removeEventListener("abort", abandon);
+          resolve(answer);
+        },
+        sequence: null,
+        sentTo: null,
+      };
+      this.#pending.add(pending);
+      signal.addEventListener("abort", abandon);
+      this.pump(active);
+      this.#options.changed();
+    });
+  }
+
+  /** Sends the active device what it may have, in order. */
+  pump(device: Device | null): void {
+    if (device === null) return;
+    for (const pending of this.#pending) {
+      if (device.inFlight >= device.dialect.window) return;
+      if (pending.sentTo === null) this.#send(device, pending);
+    }
+  }
+
+  /** The request that a device may answer under this number. */
+  find(device: Device, sequence: number): Pending | undefined {
+    const pending = this.#numbered.get(sequence);
+    return pending?.sentTo === device ? pending : undefined;
+  }
+
+  /** The first request that a device has. */
+  firstOf(device: Device): Pending | undefined {
+    return this.#pending.values().find(({ sentTo }) => sentTo === device);
+  }
+
+  /** A request is answered. */
+  settle(pending: Pending, answer: Answer): void {
+    this.#remove(pending);
+    if (pending.sentTo !== null) pending.sentTo.inFlight -= 1;
+    pending.answer(answer);
+  }
+
+  /**
+   * As {@linkcode settle}, for a Sphinx device that told an error: the number is
+   * not used up, such a device expects it again.
+   */
+  settleUnnumbered(pending: Pending, answer: Answer): void {
+    if (this.#numbered.size === 1 && pending.sequence !== null) {
+      this.#nextSequence = pending.sequence;
+    }
+    this.settle(pending, answer);
+  }
+
+  /** What this device has not answered has nobody now. */
+  recall(device: Device): void {
+    for (const pending of this.#pending) {
+      if (pending.sentTo !== device) continue;
+      pending.sentTo = null;
+      if (pending.request.signal.aborted) this.#abandon(pending);
+    }
+    device.inFlight = 0;
+  }
+
+  #send(device: Device, pending: Pending): void {
+    const { requester: { peerId, dbid }, message } = pending.request;
+    const sequence = pending.sequence ?? this.#takeSequence(pending);
+    const frame = encodeSignerRequest({ sequence, peerId, dbid, message });
+    if (!this.#options.send(device, frame)) return;
+    pending.sentTo = device;
+    device.inFlight += 1;
+  }
+
+  /**
+   * The next number that no unanswered request has. Numbers are given at the
+   * first sending: a Sphinx device restarts when it sees a gap.
+   */
+  #takeSequence(pending: Pending): number {
+    while (this.#numbered.has(this.#nextSequence)) this.#stepSequence();
+    const sequence = this.#nextSequence;
+    this.#stepSequence();
+    pending.sequence = sequence;
+    this.#numbered.set(sequence, pending);
+    return sequence;
+  }
+
+  #stepSequence(): void {
+    this.#nextSequence = (this.#nextSequence + 1) % SEQUENCES;
+  }
+
+  /** Nobody waits any more: what was not sent need not be. */
+  #abandon(pending: Pending): void {
+    if (pending.sentTo !== null || !this.#pending.has(pending)) return;
+    this.#remove(pending);
+    this.#options.changed();
+  }
+
+  #remove(pending: Pending): void {
+    this.#pending.delete(pending);
+    if (pending.sequence !== null) this.#numbered.delete(pending.sequence);
+  }
+}
