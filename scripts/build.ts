@@ -72,7 +72,11 @@ export function launcherOf(program: Program): string {
     '[ -x "$deno" ] || { real="$(readlink -f -- "$0")" && deno="$(dirname -- "$real")/deno"; }',
     '[ -x "$deno" ] || deno="$(command -v deno)"',
     `[ -n "$deno" ] || { echo "${program.name}: no deno beside it or on PATH" >&2; exit 2; }`,
-    `DENO_NO_UPDATE_CHECK=1 exec "$deno" run --quiet --ext=js ${
+    // A hardened service may forbid just-in-time code, which stops the runtime;
+    // without such code it runs. Only where that can be is it tried out.
+    `jit=; { [ -n "\${INVOCATION_ID-}" ] || grep -q '^Seccomp:.*2' /proc/self/status; } && ! "$deno" eval 0 >/dev/null 2>&1 && jit=--v8-flags=--jitless`,
+    `[ -z "$jit" ] || [ "$1" = --version ] || echo "${program.name}: just-in-time code is forbidden here (MemoryDenyWriteExecute): running without it, slower" >&2`,
+    `DENO_NO_UPDATE_CHECK=1 exec "$deno" run $jit --quiet --ext=js ${
       [...FLAGS, ...program.permissions].join(" ")
     } "$0" "$@"`,
   ];
