@@ -85,11 +85,19 @@ export function launcherOf(program: Program): string {
   );
 }
 
-/** Makes one program; returns its path and size. */
-export async function build(program: Program): Promise<string> {
+/** Makes one program in `dist/`; returns its path. */
+export function build(program: Program): Promise<string> {
+  return buildInto(`${ROOT}dist`, program);
+}
+
+/** Makes one program in a folder; returns its path. */
+export async function buildInto(
+  folder: string,
+  program: Program,
+): Promise<string> {
   const script = await bundle(program.entry);
-  const path = `${ROOT}dist/${program.name}`;
-  await Deno.mkdir(`${ROOT}dist`, { recursive: true });
+  const path = `${folder}/${program.name}`;
+  await Deno.mkdir(folder, { recursive: true });
   await Deno.writeTextFile(path, launcherOf(program) + script);
   await Deno.chmod(path, 0o755);
   return path;

@@ -91,11 +91,14 @@ function seconds(start: number): string {
 }
 
 const TAIL = 30;
+const LONGEST_LINE = 300;
 
 function showLogs(world: World): void {
   for (const { name, lines } of processesOf(world)) {
     console.log(`\n--- ${name}, the last of ${lines.length} lines`);
-    for (const line of lines.slice(-TAIL)) console.log(line);
+    for (const line of lines.slice(-TAIL)) {
+      console.log(line.slice(0, LONGEST_LINE));
+    }
   }
 }
 

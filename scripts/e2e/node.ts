@@ -112,12 +112,14 @@ export class Node implements AsyncDisposable {
     return [
       "--network=regtest",
       "--developer",
+      "--allow-deprecated-apis=true", // keysend has gone, its successor is new
       "--dev-fast-gossip",
       "--dev-bitcoind-poll=1",
       `--lightning-dir=${folder}`,
       `--subdaemon=hsmd:${broker}`,
       `--addr=127.0.0.1:${this.#port}`,
       "--disable-dns",
+      "--experimental-dual-fund",
       `--force-feerates=${FEERATES}`,
       "--log-level=debug",
       "--log-file=-",

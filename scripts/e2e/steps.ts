@@ -20,6 +20,9 @@ const CHANNEL = 1_000_000;
 const SPLICE = 100_000;
 const DEPTH = 6;
 
+/** One that the plugin for dual funding takes. */
+const FEERATE = "2000perkw";
+
 /** Blocks after which lightningd forgets a channel that is settled. */
 const FORGOTTEN = 100;
 
@@ -41,7 +44,7 @@ export const STEPS: readonly Step[] = [
   { title: "kill -9 bob's softkey, pay while it is away", run: payWhileAway },
   { title: "kill -9 alice's softkey amid payments", run: killAmidPayments },
   { title: "close together", run: closeTogether },
-  { title: "open a channel, bob to alice", run: openFromBob },
+  { title: "open a channel, bob to alice, both fund it", run: openFromBob },
   { title: "close alone, alice's node away", run: closeAlone },
   { title: "sweep what is on chain", run: sweep },
   { title: "stop both nodes", run: stopNodes },
@@ -94,11 +97,21 @@ async function openFromAlice(world: World): Promise<string> {
 }
 
 async function openFromBob(world: World): Promise<string> {
-  return await open(world, world.bob, world.alice);
+  const { alice, bob } = world;
+  await alice.ask("funderupdate", {
+    policy: "match",
+    policy_mod: 50,
+    fund_probability: 100,
+    leases_only: "false",
+  });
+  const said = await open(world, bob, alice);
+  const total = number(await alice.usable(), "total_msat") / 1000;
+  if (total === CHANNEL * 1.5) return `${said} of ${total} sat`;
+  throw new Error(`The channel has ${total} sat, alice put nothing into it`);
 }
 
 async function open(world: World, from: Node, to: Node): Promise<string> {
-  const params = { id: to.id, amount: CHANNEL };
+  const params = { id: to.id, amount: CHANNEL, feerate: FEERATE };
   const opened = await from.ask("fundchannel", params);
   await world.bitcoin.pooled(text(opened, "txid"));
   await mine(world, DEPTH);
@@ -267,38 +280,48 @@ async function forgotten(
   }
 }
 
+/** What bob has in the channel that he closes alone, before fees. */
+const OWN_OUTPUT = CHANNEL * 0.6;
+
 async function closeAlone(world: World): Promise<string> {
   const { alice, bob, bitcoin } = world;
-  await payOne(bob, alice, 400_000_000);
+  await payOne(bob, alice, (CHANNEL - OWN_OUTPUT) * 1000);
+  const before = await alice.confirmed();
   await alice.stopLightningd();
   const closed = await bob.ask("close", { id: alice.id, unilateraltimeout: 1 });
   if (text(closed, "type") !== "unilateral") throw new Error("Not unilateral");
   await bitcoin.pooled();
   await alice.startLightningd();
   await mine(world, 1);
-  return "400000 sat are alice's";
+  return await until("alice's coin", async () => {
+    const gain = await alice.confirmed() - before;
+    return gain > 0 ? `alice has ${gain} sat of it` : undefined;
+  });
 }
 
 const MOST_BLOCKS = 60;
+const MOST_FEES = 20_000;
 
 /** Bob's own output is behind a delay; his onchaind sweeps it after that. */
 async function sweep(world: World): Promise<string> {
-  const { alice, bob } = world;
+  const { bob } = world;
   const { lightningd } = bob;
-  const before = [await alice.confirmed(), await bob.confirmed()];
+  const before = await bob.confirmed();
   const isSwept = () =>
     lightningd.lines.some((line) =>
       /Resolved OUR_UNILATERAL\/DELAYED_OUTPUT_TO_US by our/.test(line)
     );
   let blocks = 0;
   for (; !isSwept(); blocks++) {
-    if (blocks === MOST_BLOCKS) throw new Error("No sweep");
+    if (blocks === MOST_BLOCKS) throw new Error(`No sweep in ${blocks} blocks`);
     await mine(world, 1);
   }
   await forgotten(world, [0, lightningd.lines.length]);
-  const after = [await alice.confirmed(), await bob.confirmed()];
-  const gains = after.map((sum, index) => sum - (before[index] ?? 0));
-  return `swept after ${blocks} blocks, ${gains.join(" and ")} sat`;
+  const gain = await bob.confirmed() - before;
+  if (gain < OWN_OUTPUT - MOST_FEES) {
+    throw new Error(`Bob swept ${gain} of ${OWN_OUTPUT} sat`);
+  }
+  return `after ${blocks} blocks, bob has ${gain} sat of it`;
 }
 
 async function stopNodes({ alice, bob }: World): Promise<string> {

@@ -185,10 +185,11 @@ export class NotedServer implements AsyncDisposable {
   }
 
   static async start({ isWebSocket = false } = {}): Promise<NotedServer> {
-    let noted: NotedServer | null = null;
+    let noted = null as NotedServer | null;
     const note = (happening: Happening) => {
-      noted?.happenings.push(happening);
-      noted?.#watch();
+      if (noted === null) return;
+      noted.happenings.push(happening);
+      noted.#watch();
     };
     const server = await EmbeddedServer.start({
       login(attempt: LoginAttempt) {
@@ -239,10 +240,11 @@ export class NotedServer implements AsyncDisposable {
     const client = await RawClient.login(this.port, { cid, seed });
     await client.send(subscribe(`${cid}/vls`));
     await client.read();
-    await client.send(publish(`${cid}/hello`, ""));
+    const hello = `hello ${this.happenings.length}`;
+    await client.send(publish(`${cid}/hello`, hello));
     const { session } = await this.happened(
       "message",
-      (message) => message.session.cid === cid,
+      ({ payload }) => payload === hello,
     );
     return { client, session };
   }

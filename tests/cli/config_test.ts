@@ -1,0 +1,164 @@
+/**
+ * Settings: which source wins, and what is said about one that cannot be used.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import {
+  type Config,
+  environmentName,
+  loadConfig,
+  SETTING_NAMES,
+  SETTINGS,
+  showAddress,
+} from "../../src/cli/config.ts";
+import { ConfigError } from "../../src/errors.ts";
+
+/** Loads from a file's text and an environment. */
+function load(
+  { here, above, env = {} }: {
+    readonly here?: string;
+    readonly above?: string;
+    readonly env?: Readonly<Record<string, string>>;
+  },
+): Config {
+  const files = new Map([
+    ["remote_hsmd.toml", here],
+    ["../remote_hsmd.toml", above],
+  ]);
+  return loadConfig({
+    readFile: (path) => files.get(path) ?? null,
+    environment: (name) => env[name],
+  });
+}
+
+function failure(sources: Parameters<typeof load>[0]): ConfigError {
+  try {
+    load(sources);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  throw new Error("The settings were taken");
+}
+
+Deno.test("Without a file and without environment every setting is its default", () => {
+  const config = load({});
+  for (const name of SETTING_NAMES) {
+    assert.equal(config[name].source, "default");
+    assert.equal(config[name].text, SETTINGS[name].fallback);
+  }
+  assert.deepEqual(config.mqtt_listen.value, {
+    hostname: "127.0.0.1",
+    port: 1883,
+  });
+  assert.equal(config.ws_listen.value, null);
+  assert.equal(config.pairing.value, "first");
+  assert.equal(config.cln_version.value, null);
+});
+
+Deno.test("Every setting is listed once", () => {
+  assert.deepEqual(
+    SETTING_NAMES.toSorted(),
+    Object.keys(SETTINGS).toSorted(),
+  );
+});
+
+Deno.test("The file wins over the default, the environment over the file", () => {
+  const here = 'pairing = "open"\ntoken_window = 9\n';
+  const env = { REMOTE_HSMD_TOKEN_WINDOW: "8" };
+  const config = load({ here, env });
+  assert.deepEqual(config.pairing, {
+    value: "open",
+    text: "open",
+    source: "remote_hsmd.toml",
+  });
+  assert.deepEqual(config.token_window, {
+    value: 8,
+    text: "8",
+    source: "REMOTE_HSMD_TOKEN_WINDOW",
+  });
+  assert.equal(config.log_level.source, "default");
+});
+
+Deno.test("The file in the directory wins over the one above it, as a whole", () => {
+  const above = 'pairing = "open"\n';
+  assert.equal(load({ above }).pairing.source, "../remote_hsmd.toml");
+  const config = load({ above, here: 'log_level = "info"' });
+  assert.equal(config.log_level.source, "remote_hsmd.toml");
+  assert.equal(config.pairing.source, "default");
+});
+
+Deno.test("A value that cannot be used is named with its key, its source and what was wanted", () => {
+  const bad: Readonly<Record<(typeof SETTING_NAMES)[number], string>> = {
+    mqtt_listen: "here",
+    ws_listen: "on",
+    pairing: "closed",
+    token_window: "-1",
+    cln_version: "latest",
+    log_level: "loud",
+  };
+  for (const name of SETTING_NAMES) {
+    const value = bad[name];
+    for (
+      const [sources, source] of [
+        [{ env: { [environmentName(name)]: value } }, environmentName(name)],
+        [{ here: `${name} = "${value}"` }, "remote_hsmd.toml"],
+      ] as const
+    ) {
+      const { key, message } = failure(sources);
+      assert.equal(key, name);
+      assert.ok(message.includes(source), message);
+      assert.ok(message.includes(JSON.stringify(value)), message);
+      assert.ok(message.includes(SETTINGS[name].wanted), message);
+    }
+  }
+});
+
+Deno.test("A file that is no TOML is named with the line where it ends to be", () => {
+  const { message } = failure({ here: 'pairing = "open"\n\nlog_level =\n' });
+  assert.match(message, /remote_hsmd\.toml/);
+  assert.match(message, /line 3/);
+  assert.ok(!message.includes("\n"));
+});
+
+Deno.test("An unknown key is named, with the known ones", () => {
+  const { key, message } = failure({ here: "mqtt_port = 1883" });
+  assert.equal(key, "mqtt_port");
+  for (const name of SETTING_NAMES) assert.ok(message.includes(name));
+});
+
+Deno.test("Addresses are host and port, IPv6 in brackets", () => {
+  const good = [
+    ["127.0.0.1:0", "127.0.0.1", 0],
+    ["0.0.0.0:65535", "0.0.0.0", 65_535],
+    ["localhost:1883", "localhost", 1883],
+    ["[::1]:1883", "::1", 1883],
+    ["[fe80::1]:80", "fe80::1", 80],
+  ] as const;
+  for (const [text, hostname, port] of good) {
+    const { value } = load({ env: { REMOTE_HSMD_MQTT_LISTEN: text } })
+      .mqtt_listen;
+    assert.deepEqual(value, { hostname, port });
+    assert.equal(showAddress(value), text);
+  }
+  for (
+    const text of [
+      "",
+      "1883",
+      ":1883",
+      "127.0.0.1",
+      "127.0.0.1:",
+      "127.0.0.1:65536",
+      "::1:1883",
+      "[::1]",
+      "[]:1",
+      "a b:1",
+      "mqtt://127.0.0.1:1883",
+    ]
+  ) {
+    const { key } = failure({ env: { REMOTE_HSMD_MQTT_LISTEN: text } });
+    assert.equal(key, "mqtt_listen", text);
+  }
+});
