@@ -130,7 +130,8 @@ export class Broker {
       now: options.now,
     });
     this.#waiting = new WaitingNotice((text) => {
-      options.log("info", text);
+      // A device that comes and goes is waited for again and again.
+      this.#logRarely("info", text.replace(/\d+/g, "#"), text);
       // lightningd reads no log lines before its init is answered.
       if (this.#init?.answer) options.tell(text);
     });

@@ -295,7 +295,7 @@ export class UnixFd {
     await client.connection.write(
       encodeMessage(REPLIES.client_hsmfd_reply, {}),
     );
-    const socket = await this.#pass();
+    const socket = await this.#pass(client.gone.signal);
     if (socket !== null) {
       this.#closeChannel(dbid);
       this.#add(socket, CLIENT_FRAME_LIMIT, {
@@ -308,10 +308,12 @@ export class UnixFd {
     client.connection.next();
   }
 
-  async #pass(): Promise<net.Socket | null> {
+  async #pass(gone: AbortSignal): Promise<net.Socket | null> {
     try {
       return await this.#options.handover.pass();
     } catch (error) {
+      // lightningd left in the middle of it: that is no mishap.
+      if (gone.aborted) return null;
       // lightningd was sent a byte without a descriptor: that peer fails alone.
       const text = `cannot hand a connection over: ${describeError(error)}`;
       this.#options.status.log("broken", text);

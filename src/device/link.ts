@@ -55,8 +55,8 @@ export interface LinkOptions {
 }
 
 /** First and longest pause between two tries, in milliseconds. */
-const BACK_OFF_MS = { first: 50, nearby: 100, far: 3_000 } as const;
-/** No broker on this machine yet: asking costs next to nothing, waiting more. */
+const BACK_OFF_MS = { first: 50, absent: 100, nearby: 1_000, far: 3_000 };
+/** Hosts that are this machine: asking costs little there, waiting more. */
 const NEARBY = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 /** The broker drops us after one and a half of these without a word. */
 const KEEPALIVE_S = 10;
@@ -154,9 +154,9 @@ export class Link {
     if (this.#client !== client) return;
     this.#client = null;
     client.end(true);
-    const { first, nearby, far } = BACK_OFF_MS;
+    const { first, absent, nearby, far } = BACK_OFF_MS;
     const isNearby = NEARBY.test(new URL(this.#options.url).hostname);
-    const longest = isNearby && isNobodyThere ? nearby : far;
+    const longest = !isNearby ? far : isNobodyThere ? absent : nearby;
     const pause = Math.min(first * 2 ** this.#failures, longest);
     const retryMs = Math.round(pause * (0.5 + this.#options.random() / 2));
     this.#failures += 1;

@@ -19,42 +19,37 @@ Deno.test("--version repeats what lightningd put into the environment, and nothi
   });
 });
 
+/** A program whose own --version looks like lightningd's: Node.js. */
+const PARENT = "node";
+
+async function parentVersion(): Promise<string | null> {
+  try {
+    const { stdout } = await run({ program: PARENT, args: ["--version"] });
+    return stdout;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
 Deno.test("--version asks the program that started it, where the environment is silent", async () => {
-  // A shell under another name would not do: what is asked is the executable.
-  const probe = `if (Deno.args[0] === "--version") console.log("${VERSION}");
-else {
-  const { code } = await new Deno.Command(${JSON.stringify(Deno.execPath())}, {
-    args: ${JSON.stringify([...FROM_SOURCE, "--version"])},
+  const version = await parentVersion();
+  if (version === null) {
+    console.log(`skipped: no ${PARENT} on PATH to play lightningd`);
+    return;
+  }
+  const args = JSON.stringify([...FROM_SOURCE, "--version"]);
+  const script = `const { spawnSync } = require("node:child_process");
+const { status } = spawnSync(${JSON.stringify(Deno.execPath())}, ${args}, {
+  stdio: "inherit",
+});
+process.exitCode = status;`;
+  const { code, stdout } = await run({
+    program: PARENT,
+    args: ["-e", script],
     env: { LIGHTNINGD_VERSION: "" },
-    stdout: "inherit",
-    stderr: "inherit",
-  }).output();
-  Deno.exit(code);
-}`;
-  await inFolder(async (folder) => {
-    const source = `${folder}/lightningd.ts`;
-    await Deno.writeTextFile(source, probe);
-    const program = `${folder}/lightningd`;
-    const made = await run({
-      program: Deno.execPath(),
-      args: [
-        "compile",
-        "-A",
-        "--quiet",
-        "--no-check",
-        "--no-config",
-        "-o",
-        program,
-        source,
-      ],
-    });
-    if (made.code !== 0) {
-      console.log("skipped: deno compile cannot make a stand-in parent here");
-      return;
-    }
-    const { code, stdout } = await run({ program });
-    assert.deepEqual({ code, stdout }, { code: 0, stdout: `${VERSION}\n` });
   });
+  assert.deepEqual({ code, stdout }, { code: 0, stdout: version });
 });
 
 Deno.test("--version takes the setting where nobody else knows", async () => {
