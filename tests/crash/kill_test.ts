@@ -225,6 +225,17 @@ Deno.test({
   },
 });
 
+/** Kills a softkey; false when it is dead already and no other is up yet. */
+function kill(softkey: Deno.ChildProcess | null, signal: Deno.Signal): boolean {
+  try {
+    softkey?.kill(signal);
+    return softkey !== null;
+  } catch (error) {
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
+}
+
 Deno.test({
   name: `${KILLS} times kill -9 of the softkey loses no answer`,
   sanitizeOps: true,
@@ -241,8 +252,7 @@ Deno.test({
         untilKill -= 1;
         if (untilKill > 0 || kills >= KILLS) return;
         untilKill = 1 + Math.floor(random() * 20);
-        kills += 1;
-        softkey?.kill("SIGKILL");
+        kills += kill(softkey, "SIGKILL") ? 1 : 0;
       };
       const outcome = await playOn(recording, (folder, port) => {
         let isOver = false;
@@ -253,19 +263,14 @@ Deno.test({
         restart = (async () => {
           while (!isOver) {
             softkey = await startSoftkey({ folder, url, secret });
-            if (isOver) softkey.kill("SIGTERM");
+            if (isOver) kill(softkey, "SIGTERM");
             await softkey.status;
           }
         })();
         return Promise.resolve({
           async [Symbol.asyncDispose]() {
             isOver = true;
-            try {
-              softkey?.kill("SIGTERM");
-            } catch (error) {
-              // It was killed a moment ago, and the next one ends itself.
-              if (!(error instanceof TypeError)) throw error;
-            }
+            kill(softkey, "SIGTERM");
             await restart;
           },
         });
