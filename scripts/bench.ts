@@ -22,7 +22,7 @@ import {
   RECORDINGS,
 } from "../tests/support/recording.ts";
 import { networkOf, RunningBroker } from "../tests/support/rig.ts";
-import { startSoftkey } from "../tests/support/softkey.ts";
+import { startSoftkey, untilSaid } from "../tests/support/softkey.ts";
 import type { FrameConn } from "../tests/support/standin/standin.ts";
 import { ms, percentile } from "../tests/support/stats.ts";
 import { build, PROGRAMS } from "./build.ts";
@@ -106,8 +106,10 @@ async function measureLife(
     secret: life.secret,
     network: networkOf(init).name,
     program: programs.softkey,
+    output: "piped",
   });
   try {
+    await untilSaid(device, "trying again");
     const start = performance.now();
     await using broker = await RunningBroker.start({
       program: programs.broker,

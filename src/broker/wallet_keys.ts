@@ -19,18 +19,24 @@ export type WalletKind = "legacy" | "bip86";
 
 /** Public keys by index. */
 export class WalletKeys {
-  readonly #chains: Readonly<Record<WalletKind, ExtKey | null>>;
+  readonly #identity: DeviceIdentity;
+  /** The external chain of m/86'/0'/0', derived once and when it is needed. */
+  #external: ExtKey | null = null;
 
-  constructor({ bip32, bip86 }: DeviceIdentity) {
-    // The external chain of m/86'/0'/0' is derived once, not for every key.
-    const external = bip86 && derivePublicChild(bip86, 0);
-    this.#chains = { legacy: bip32, bip86: external };
+  constructor(identity: DeviceIdentity) {
+    this.#identity = identity;
   }
 
   /** The key at an index, or null where there is none. */
   at(kind: WalletKind, index: number): PubKey | null {
-    const chain = this.#chains[kind];
+    const chain = kind === "legacy" ? this.#identity.bip32 : this.#bip86();
     if (chain === null || index >= HARDENED) return null;
     return derivePublicWalletKey(chain, index);
+  }
+
+  #bip86(): ExtKey | null {
+    const { bip86 } = this.#identity;
+    this.#external ??= bip86 && derivePublicChild(bip86, 0);
+    return this.#external;
   }
 }

@@ -55,7 +55,7 @@ export interface LinkOptions {
 }
 
 /** First and longest pause between two tries, in milliseconds. */
-const BACK_OFF_MS = { first: 50, absent: 100, nearby: 1_000, far: 3_000 };
+const BACK_OFF_MS = { first: 50, absent: 50, nearby: 1_000, far: 3_000 };
 /** Hosts that are this machine: asking costs little there, waiting more. */
 const NEARBY = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 /** The broker drops us after one and a half of these without a word. */

@@ -20,7 +20,7 @@ export interface SoftkeyOptions {
   /** Path of a built softkey; from source when it is not given. */
   readonly program?: string | undefined;
   /** What becomes of its lines; by default nothing. */
-  readonly output?: "inherit" | "null";
+  readonly output?: "inherit" | "piped" | "null";
 }
 
 /** Starts `softkey run` with a secret file of its own. */
@@ -52,6 +52,25 @@ export async function startSoftkey(
     env: withDeno(),
     stdin: "null",
     stdout: output,
-    stderr: output === "null" ? "null" : "inherit",
+    stderr: output === "inherit" ? "inherit" : "null",
   }).spawn();
+}
+
+/** Reads a softkey's piped lines until one says this; reads on by itself. */
+export async function untilSaid(
+  softkey: Deno.ChildProcess,
+  text: string,
+): Promise<void> {
+  const lines = softkey.stdout.pipeThrough(new TextDecoderStream());
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  (async () => {
+    let said = "";
+    for await (const part of lines) {
+      if (said.includes(text)) continue;
+      said += part;
+      if (said.includes(text)) resolve();
+    }
+    reject(new Error(`The softkey ended before it said ${text}: ${said}`));
+  })().catch(reject);
+  await promise;
 }
