@@ -21,6 +21,7 @@ import {
   type RecordedOpen,
   RECORDINGS,
 } from "../tests/support/recording.ts";
+import { freePort } from "../tests/support/paths.ts";
 import { networkOf, RunningBroker } from "../tests/support/rig.ts";
 import { startSoftkey, untilSaid } from "../tests/support/softkey.ts";
 import type { FrameConn } from "../tests/support/standin/standin.ts";
@@ -289,11 +290,6 @@ async function measureClients(program: string): Promise<void> {
 async function countDescriptors(pid: number): Promise<number> {
   const entries = await Array.fromAsync(Deno.readDir(`/proc/${pid}/fd`));
   return entries.length;
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
 
 await main();

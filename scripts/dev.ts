@@ -21,7 +21,7 @@ import {
   RECORDINGS,
 } from "../tests/support/recording.ts";
 import { RunningBroker } from "../tests/support/rig.ts";
-import { withDeno } from "../tests/support/paths.ts";
+import { freePort, withDeno } from "../tests/support/paths.ts";
 import { startSoftkey } from "../tests/support/softkey.ts";
 import { ms, percentile } from "../tests/support/stats.ts";
 import { build, PROGRAMS } from "./build.ts";
@@ -122,11 +122,6 @@ async function runLightningd(
     softkey.kill("SIGTERM");
     await softkey.status;
   }
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
 
 const { values, positionals } = parseArgs({

@@ -28,7 +28,11 @@ import {
 } from "./keyderiv/node.ts";
 import type { NodeSecret } from "./keyderiv/secret_file.ts";
 
-export { derivePublicChild, derivePublicWalletKey } from "./keyderiv/bip32.ts";
+export {
+  derivePublicChild,
+  derivePublicWalletKey,
+  HARDENED,
+} from "./keyderiv/bip32.ts";
 export type { NodeIdentity } from "./keyderiv/node.ts";
 export {
   makeSecretFile,

@@ -5,7 +5,8 @@
  */
 
 import { type Json, list, number, text } from "./json.ts";
-import { freePorts, Process, until } from "./process.ts";
+import { freePorts } from "../../tests/support/paths.ts";
+import { Process, until } from "./process.ts";
 
 const USER = "e2e";
 const PASSWORD = "e2e";

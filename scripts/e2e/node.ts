@@ -6,7 +6,8 @@
  */
 
 import { find, type Json, list, number, text } from "./json.ts";
-import { freePorts, Process, until, within } from "./process.ts";
+import { freePorts } from "../../tests/support/paths.ts";
+import { Process, until, within } from "./process.ts";
 
 /** A node before it runs. */
 export interface NodeOptions {

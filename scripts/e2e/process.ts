@@ -164,14 +164,3 @@ export async function until<T>(
     await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
   }
 }
-
-/** Ports that nobody has at this moment, all different. */
-export function freePorts(count: number): number[] {
-  const listeners = Array.from(
-    { length: count },
-    () => Deno.listen({ hostname: "127.0.0.1", port: 0 }),
-  );
-  const ports = listeners.map(({ addr }) => addr.port);
-  for (const listener of listeners) listener.close();
-  return ports;
-}

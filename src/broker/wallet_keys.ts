@@ -7,12 +7,13 @@
  * @module
  */
 
-import { derivePublicChild, derivePublicWalletKey } from "../keyderiv.ts";
+import {
+  derivePublicChild,
+  derivePublicWalletKey,
+  HARDENED,
+} from "../keyderiv.ts";
 import type { ExtKey, PubKey } from "../wire/types.ts";
 import type { DeviceIdentity } from "./pairing.ts";
-
-/** Where hardened indexes begin; nothing public is derived from there on. */
-const HARDENED = 0x8000_0000;
 
 /** Which wallet of the node. */
 export type WalletKind = "legacy" | "bip86";
@@ -30,6 +31,7 @@ export class WalletKeys {
   /** The key at an index, or null where there is none. */
   at(kind: WalletKind, index: number): PubKey | null {
     const chain = kind === "legacy" ? this.#identity.bip32 : this.#bip86();
+    // Nothing public is derived from a hardened index on.
     if (chain === null || index >= HARDENED) return null;
     return derivePublicWalletKey(chain, index);
   }
