@@ -18,6 +18,7 @@ import {
   addPointTweak,
   addScalars,
   addWeightedPoints,
+  addWeightedPointToKey,
   isPrivateKey,
   multiplyScalars,
   negateScalar,
@@ -92,6 +93,15 @@ export function addWeightedPubKeys(
   b: readonly [point: PubKey, tweak: Uint8Array],
 ): PubKey {
   return asPubKey(addWeightedPoints(a, b));
+}
+
+/** a·x + b·y·G: what the function above gives, where b is known. */
+export function addWeightedPubKeyToKey(
+  [a, x]: readonly [point: PubKey, tweak: Uint8Array],
+  [b, y]: readonly [key: Secret, tweak: Uint8Array],
+): PubKey {
+  const key = multiplyScalars(b.reveal(), y);
+  return asPubKey(addWeightedPointToKey([a, x], key));
 }
 
 /** BIP 341: the private key of the output key; no script tree unless given. */

@@ -1,7 +1,8 @@
 /**
  * The networks that a node may run on, and what tells them apart.
  *
- * What it does not do: addresses. The hsmd never sees one.
+ * What it does not do: read addresses or invoices. `address.ts` and
+ * `lightning/invoice.ts` do, and look up here what those start with.
  *
  * @module
  */
@@ -22,12 +23,22 @@ export interface Bip32Versions {
   readonly private: number;
 }
 
+/** What an address starts with: a word (BIP 173), or a byte (base58). */
+export interface AddressPrefixes {
+  readonly bech32: string;
+  readonly p2pkh: number;
+  readonly p2sh: number;
+}
+
 /** One network. */
 export interface Network {
   readonly name: NetworkName;
   /** Hash of block 0 in internal byte order: chainparams on the wire. */
   readonly genesisHash: BlockHash;
   readonly bip32: Bip32Versions;
+  readonly address: AddressPrefixes;
+  /** BOLT 11: what follows `ln` in an invoice; signet's is not BIP 173's. */
+  readonly invoicePrefix: string;
   /** Whether its coins are worth money; what may be forced depends on it. */
   readonly isMainnet: boolean;
 }
@@ -38,11 +49,17 @@ const TEST: Bip32Versions = { public: 0x043587cf, private: 0x04358394 };
 function network(
   name: NetworkName,
   genesis: string,
-  bip32: Bip32Versions = TEST,
+  bech32: string,
+  invoicePrefix: string = bech32,
 ): Network {
+  const isMainnet = name === "bitcoin";
   // The one place where a constant becomes a block hash.
   const genesisHash = Uint8Array.fromHex(genesis) as Uint8Array as BlockHash;
-  return { name, genesisHash, bip32, isMainnet: name === "bitcoin" };
+  const bip32 = isMainnet ? MAIN : TEST;
+  const address = isMainnet
+    ? { bech32, p2pkh: 0, p2sh: 5 }
+    : { bech32, p2pkh: 111, p2sh: 196 };
+  return { name, genesisHash, bip32, address, invoicePrefix, isMainnet };
 }
 
 /** The networks by name. */
@@ -50,23 +67,28 @@ export const NETWORKS: Readonly<Record<NetworkName, Network>> = {
   bitcoin: network(
     "bitcoin",
     "6fe28c0ab6f1b372c1a6a246ae63f74f931e8365e15a089c68d6190000000000",
-    MAIN,
+    "bc",
   ),
   testnet: network(
     "testnet",
     "43497fd7f826957108f4a30fd9cec3aeba79972084e90ead01ea330900000000",
+    "tb",
   ),
   testnet4: network(
     "testnet4",
     "43f08bdab050e35b567c864b91f47f50ae725ae2de53bcfbbaf284da00000000",
+    "tb",
   ),
   signet: network(
     "signet",
     "f61eee3b63a380a477a063af32b2bbc97c9ff9f01f2c4225e973988108000000",
+    "tb",
+    "tbs",
   ),
   regtest: network(
     "regtest",
     "06226e46111a0b59caaf126043eb5bbf28c34f3a5e332a1fc7b2b73cf188910f",
+    "bcrt",
   ),
 };
 

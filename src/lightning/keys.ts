@@ -14,7 +14,9 @@ import {
   addToPoint,
   addWeightedKeys,
   addWeightedPubKeys,
+  addWeightedPubKeyToKey,
   type KeyPair,
+  publicKeyOf,
 } from "../bitcoin/keys.ts";
 import { sha256 } from "../crypto/hash.ts";
 import type { Secret } from "../crypto/secret.ts";
@@ -37,6 +39,14 @@ export function derivePrivateKey(
   return addToKey(basepoint.secret, tweak);
 }
 
+/** The same for a basepoint of ours, which is quicker. */
+export function deriveOurPublicKey(
+  basepoint: KeyPair,
+  perCommitmentPoint: PubKey,
+): PubKey {
+  return publicKeyOf(derivePrivateKey(basepoint, perCommitmentPoint));
+}
+
 /** revocationpubkey, which neither side knows the secret of until it is told. */
 export function deriveRevocationPublicKey(
   revocationBasepoint: PubKey,
@@ -45,6 +55,32 @@ export function deriveRevocationPublicKey(
   return addWeightedPubKeys(
     [revocationBasepoint, sha256(revocationBasepoint, perCommitmentPoint)],
     [perCommitmentPoint, sha256(perCommitmentPoint, revocationBasepoint)],
+  );
+}
+
+/** The same for our own commitment, of which we know the secret: quicker. */
+export function deriveOurRevocationPublicKey(
+  theirRevocationBasepoint: PubKey,
+  perCommitment: KeyPair,
+): PubKey {
+  const base = theirRevocationBasepoint;
+  const { point, secret } = perCommitment;
+  return addWeightedPubKeyToKey(
+    [base, sha256(base, point)],
+    [secret, sha256(point, base)],
+  );
+}
+
+/** The same for their commitment, where the basepoint is ours: quicker. */
+export function deriveTheirRevocationPublicKey(
+  ourRevocationBasepoint: KeyPair,
+  perCommitmentPoint: PubKey,
+): PubKey {
+  const { point: base, secret } = ourRevocationBasepoint;
+  const point = perCommitmentPoint;
+  return addWeightedPubKeyToKey(
+    [point, sha256(point, base)],
+    [secret, sha256(base, point)],
   );
 }
 

@@ -5,15 +5,20 @@
  */
 
 import assert from "node:assert/strict";
+import fc from "npm:fast-check@4.10.2";
 import { asPubKey, keyPairOf } from "../../src/bitcoin/keys.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import {
+  deriveOurPublicKey,
+  deriveOurRevocationPublicKey,
   derivePrivateKey,
   derivePublicKey,
   deriveRevocationPrivateKey,
   deriveRevocationPublicKey,
+  deriveTheirRevocationPublicKey,
 } from "../../src/lightning/keys.ts";
 import { CHANNELS } from "../keyderiv/tables.ts";
+import { runs } from "../support/arbitrary.ts";
 
 const pair = (hex: string) => keyPairOf(new Secret(Uint8Array.fromHex(hex)));
 
@@ -43,6 +48,48 @@ Deno.test("BOLT 3 appendix E, revocationpubkey and revocationprivkey", () => {
   assert.equal(
     deriveRevocationPrivateKey(base, commitment).reveal().toHex(),
     "d09ffff62ddb2297ab000cc85bcb4283fdeb6aa052affbc9dddcf33b61078110",
+  );
+});
+
+Deno.test("BOLT 3 appendix E, public keys where one secret is known", () => {
+  assert.equal(
+    deriveOurPublicKey(base, commitment.point).toHex(),
+    "0235f2dbfaa89b57ec7b055afe29849ef7ddfeb1cefdb9ebdc43f5494984db29e5",
+  );
+  for (
+    const revocation of [
+      deriveOurRevocationPublicKey(base.point, commitment),
+      deriveTheirRevocationPublicKey(base, commitment.point),
+    ]
+  ) {
+    assert.equal(
+      revocation.toHex(),
+      "02916e326636d19c33f13e8c0c3a03dd157f332f3e99c317c141dd865eb01f8ff0",
+    );
+  }
+});
+
+Deno.test("a known secret changes how a public key is derived, not which", () => {
+  const keys = fc.uint8Array({ minLength: 32, maxLength: 32 })
+    .map((bytes) => keyPairOf(new Secret(bytes.with(0, 0).with(31, 1))));
+  fc.assert(
+    fc.property(keys, keys, (base, commitment) => {
+      const key = derivePublicKey(base.point, commitment.point);
+      assert.deepEqual(deriveOurPublicKey(base, commitment.point), key);
+      const revocation = deriveRevocationPublicKey(
+        base.point,
+        commitment.point,
+      );
+      assert.deepEqual(
+        deriveOurRevocationPublicKey(base.point, commitment),
+        revocation,
+      );
+      assert.deepEqual(
+        deriveTheirRevocationPublicKey(base, commitment.point),
+        revocation,
+      );
+    }),
+    { numRuns: runs(25) },
   );
 });
 
