@@ -26,6 +26,10 @@ const BROKER_ENVIRONMENT = [
   "REMOTE_HSMD_TOKEN_WINDOW",
   "REMOTE_HSMD_CLN_VERSION",
   "REMOTE_HSMD_LOG_LEVEL",
+  "REMOTE_HSMD_BITCOIND_URL",
+  "REMOTE_HSMD_BITCOIND_COOKIE",
+  "REMOTE_HSMD_BITCOIND_USER",
+  "REMOTE_HSMD_BITCOIND_PASSWORD",
 ];
 
 /** Both programs. */
@@ -95,7 +99,7 @@ export async function buildInto(
   folder: string,
   program: Program,
 ): Promise<string> {
-  const script = await bundle(program.entry);
+  const script = await embedWasm(await bundle(program.entry));
   const path = `${folder}/${program.name}`;
   await Deno.mkdir(folder, { recursive: true });
   await Deno.writeTextFile(path, launcherOf(program) + script);
@@ -121,6 +125,24 @@ async function bundle(entry: string): Promise<string> {
   } finally {
     await Deno.remove(file);
   }
+}
+
+/** How `tiny-secp256k1` gets at the file beside its modules. */
+const WASM_READ = 'readFileSync(path("secp256k1.wasm"))';
+
+/** A script has no files beside it: what would be read goes into it. */
+export async function embedWasm(script: string): Promise<string> {
+  const reads = script.split("secp256k1.wasm").length - 1;
+  if (reads === 0) return script;
+  if (reads > 1 || !script.includes(WASM_READ)) {
+    throw new Error(
+      `Cannot embed secp256k1.wasm: named ${reads} times, want ${WASM_READ}`,
+    );
+  }
+  const library = import.meta.resolve("tiny-secp256k1");
+  const wasm = await Deno.readFile(new URL("secp256k1.wasm", library));
+  const bytes = `Uint8Array.fromBase64("${wasm.toBase64()}")`;
+  return script.replace(WASM_READ, () => bytes);
 }
 
 if (import.meta.main) {

@@ -1,10 +1,11 @@
 /**
  * The curve secp256k1: points, scalars and raw signatures.
  *
- * The only file that imports the curve library, so that a faster one can take
- * its place behind the same names. Points are compressed (33 bytes) or x-only
- * (32 bytes), scalars are 32 bytes, ECDSA signatures are r then s (64 bytes)
- * with a low s, nonces are those of RFC 6979.
+ * The only file that imports the curve library. A program that signs much gives
+ * it a faster one ({@link useFastCurve}), which does some of the work behind the
+ * same names and gives the same bytes. Points are compressed (33 bytes) or
+ * x-only (32 bytes), scalars are 32 bytes, ECDSA signatures are r then s (64
+ * bytes) with a low s, nonces are those of RFC 6979.
  *
  * Standards: SEC 1 and SEC 2 (the curve), RFC 6979 (nonces), BIP 340 (Schnorr),
  * BIP 146 (low s).
@@ -21,6 +22,59 @@ import { sha256 } from "./hash.ts";
 
 const { Point } = secp256k1;
 const { Fn } = Point;
+
+/** What is asked of a faster library; `secp_wasm.ts` has one. */
+export interface FastCurve {
+  pointFromScalar(key: Uint8Array, isCompressed: boolean): Uint8Array | null;
+  pointMultiply(
+    point: Uint8Array,
+    tweak: Uint8Array,
+    isCompressed: boolean,
+  ): Uint8Array | null;
+  pointAdd(
+    a: Uint8Array,
+    b: Uint8Array,
+    isCompressed: boolean,
+  ): Uint8Array | null;
+  sign(digest: Uint8Array, key: Uint8Array, entropy?: Uint8Array): Uint8Array;
+  signRecoverable(digest: Uint8Array, key: Uint8Array): {
+    readonly signature: Uint8Array;
+    readonly recoveryId: number;
+  };
+  signSchnorr(
+    digest: Uint8Array,
+    key: Uint8Array,
+    entropy: Uint8Array,
+  ): Uint8Array;
+  verify(
+    digest: Uint8Array,
+    point: Uint8Array,
+    signature: Uint8Array,
+    isStrict: boolean,
+  ): boolean;
+}
+
+let fastCurve: FastCurve | null = null;
+
+/** Lets another library do what it does faster; null takes it away again. */
+export function useFastCurve(curve: FastCurve | null): void {
+  fastCurve = curve;
+}
+
+/**
+ * What the faster library makes of it; null when there is none or it refuses.
+ *
+ * What it refuses is asked of the other one, which has the last word: errors
+ * and odd inputs are the same with both.
+ */
+function tryFast<T>(work: (curve: FastCurve) => T | null): T | null {
+  if (fastCurve === null) return null;
+  try {
+    return work(fastCurve);
+  } catch (_error) {
+    return null;
+  }
+}
 
 /** Whether the bytes are a compressed point of the curve. */
 export function isPoint(bytes: Uint8Array): boolean {
@@ -59,10 +113,15 @@ export function isPrivateKey(bytes: Uint8Array): boolean {
 
 /** The compressed point of a private key. */
 export function publicKey(privateKey: Uint8Array): Uint8Array {
-  return secp256k1.getPublicKey(privateKey, true);
+  return tryFast((curve) => curve.pointFromScalar(privateKey, true)) ??
+    secp256k1.getPublicKey(privateKey, true);
 }
 
-/** SHA-256 of the compressed product: libsecp256k1's ECDH, BOLT 8's too. */
+/**
+ * SHA-256 of the compressed product: libsecp256k1's ECDH, BOLT 8's too.
+ *
+ * Never the faster library's: its product takes a time that tells of the key.
+ */
 export function ecdh(privateKey: Uint8Array, point: Uint8Array): Uint8Array {
   return sha256(secp256k1.getSharedSecret(privateKey, point, true));
 }
@@ -72,9 +131,13 @@ export function addPointTweak(
   point: Uint8Array,
   tweak: Uint8Array,
 ): Uint8Array {
-  const scalar = toScalar(tweak);
-  const base = Point.fromBytes(point);
-  return toFinitePoint(base.add(Point.BASE.multiplyUnsafe(scalar)));
+  return tryFast((curve) =>
+    point.length === 33
+      ? addFast(curve, point, curve.pointFromScalar(tweak, false))
+      : null
+  ) ?? toFinitePoint(
+    Point.fromBytes(point).add(Point.BASE.multiplyUnsafe(toScalar(tweak))),
+  );
 }
 
 /** a·tweakA + b·tweakB, for public values only: time depends on them. */
@@ -82,9 +145,47 @@ export function addWeightedPoints(
   [a, tweakA]: readonly [point: Uint8Array, tweak: Uint8Array],
   [b, tweakB]: readonly [point: Uint8Array, tweak: Uint8Array],
 ): Uint8Array {
-  const left = Point.fromBytes(a).multiplyUnsafe(toScalar(tweakA));
-  const right = Point.fromBytes(b).multiplyUnsafe(toScalar(tweakB));
-  return toFinitePoint(left.add(right));
+  return tryFast((curve) =>
+    addFast(
+      curve,
+      multiplyFast(curve, a, tweakA),
+      multiplyFast(curve, b, tweakB),
+    )
+  ) ?? toFinitePoint(
+    Point.fromBytes(a)
+      .mulAddUnsafe(toScalar(tweakA), Point.fromBytes(b), toScalar(tweakB)),
+  );
+}
+
+/** point·tweak + key·G: time depends on the first two, not on the key. */
+export function addWeightedPointToKey(
+  [point, tweak]: readonly [point: Uint8Array, tweak: Uint8Array],
+  privateKey: Uint8Array,
+): Uint8Array {
+  return tryFast((curve) =>
+    addFast(
+      curve,
+      multiplyFast(curve, point, tweak),
+      curve.pointFromScalar(privateKey, false),
+    )
+  ) ?? toFinitePoint(
+    Point.fromBytes(point).multiplyUnsafe(toScalar(tweak))
+      .add(Point.BASE.multiply(toScalar(privateKey))),
+  );
+}
+
+/** With its y, so that the sum need not solve for it. */
+function multiplyFast(curve: FastCurve, point: Uint8Array, tweak: Uint8Array) {
+  return point.length === 33 ? curve.pointMultiply(point, tweak, false) : null;
+}
+
+/** Null is a point at infinity: the other library says what comes of it. */
+function addFast(
+  curve: FastCurve,
+  a: Uint8Array | null,
+  b: Uint8Array | null,
+): Uint8Array | null {
+  return a === null || b === null ? null : curve.pointAdd(a, b, true);
 }
 
 /** key + tweak, modulo the group order. */
@@ -131,11 +232,12 @@ export function signEcdsa(
   privateKey: Uint8Array,
   extraEntropy?: Uint8Array,
 ): Uint8Array {
-  return secp256k1.sign(digest, privateKey, {
-    prehash: false,
-    lowS: true,
-    extraEntropy: extraEntropy ?? false,
-  });
+  return tryFast((curve) => curve.sign(digest, privateKey, extraEntropy)) ??
+    secp256k1.sign(digest, privateKey, {
+      prehash: false,
+      lowS: true,
+      extraEntropy: extraEntropy ?? false,
+    });
 }
 
 /** ECDSA with the recovery id after r and s, as CLN and BOLT 11 have it. */
@@ -143,6 +245,8 @@ export function signRecoverable(
   digest: Uint8Array,
   privateKey: Uint8Array,
 ): Uint8Array {
+  const fast = tryFast((curve) => curve.signRecoverable(digest, privateKey));
+  if (fast !== null) return Uint8Array.of(...fast.signature, fast.recoveryId);
   const signature = secp256k1.sign(digest, privateKey, {
     prehash: false,
     lowS: true,
@@ -172,7 +276,10 @@ export function verifyEcdsa(
   digest: Uint8Array,
   point: Uint8Array,
 ): boolean {
-  return secp256k1.verify(signature, digest, point, {
+  return tryFast((curve) =>
+    // Other lengths are old encodings, which the two do not agree about.
+    point.length === 33 ? curve.verify(digest, point, signature, true) : null
+  ) ?? secp256k1.verify(signature, digest, point, {
     prehash: false,
     lowS: true,
   });
@@ -185,7 +292,9 @@ export function signSchnorr(
   digest: Uint8Array,
   privateKey: Uint8Array,
 ): Uint8Array {
-  return schnorr.sign(digest, privateKey, NO_ENTROPY);
+  return tryFast((curve) =>
+    curve.signSchnorr(digest, privateKey, NO_ENTROPY)
+  ) ?? schnorr.sign(digest, privateKey, NO_ENTROPY);
 }
 
 /** Whether it is the x-only point's BIP 340 signature of the digest. */

@@ -12,6 +12,7 @@ import {
   addPointTweak,
   addScalars,
   addWeightedPoints,
+  addWeightedPointToKey,
   ecdh,
   isAnyPoint,
   isPoint,
@@ -72,7 +73,30 @@ Deno.test("weighted points are the points of weighted keys", () => {
       addWeightedPoints([publicKey(a), x], [publicKey(b), y]),
       publicKey(key),
     );
+    assert.deepEqual(
+      addWeightedPointToKey([publicKey(a), x], multiplyScalars(b, y)),
+      publicKey(key),
+    );
   });
+});
+
+Deno.test("weighted points may meet, cancel out or weigh nothing", () => {
+  const [one, two] = [ZEROS.with(31, 1), ZEROS.with(31, 2)];
+  const [a, b] = [publicKey(one), publicKey(two)];
+  const minusOne = negateScalar(one);
+  assert.deepEqual(addWeightedPoints([a, one], [a, one]), b);
+  assert.deepEqual(addWeightedPointToKey([a, one], one), b);
+  assert.deepEqual(addWeightedPoints([a, ZEROS], [b, one]), b);
+  assert.deepEqual(addWeightedPointToKey([a, ZEROS], two), b);
+  for (
+    const toInfinity of [
+      () => addWeightedPoints([a, two], [b, minusOne]),
+      () => addWeightedPoints([a, ZEROS], [b, ZEROS]),
+      () => addWeightedPointToKey([b, minusOne], two),
+      () => addWeightedPoints([a, ORDER], [b, one]),
+      () => addWeightedPointToKey([a, ORDER], one),
+    ]
+  ) assert.throws(toInfinity, RequestError);
 });
 
 Deno.test("signatures agree with libsecp256k1, entropy or not", () => {
