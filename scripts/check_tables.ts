@@ -9,6 +9,9 @@
  * | wire/hsmd.ts REQUESTS | a handler each; replies and permissions exist |
  * | all message tables | no number and no name twice, rising numbers |
  * | signer/handle.ts HANDLERS | a request each |
+ * | policy/rules.ts RULES | code and a test each; every tag in use is a row |
+ * | policy/rules.ts UNBUILT, AWAITING_CHAIN | no code, and no row of RULES |
+ * | policy/limits.ts LIMITS | each field is read by some rule |
  * | cli/config.ts SETTINGS | each key stands in README.md, in code quotes |
  * | errors.ts header | each error class, and no other |
  *
@@ -17,11 +20,18 @@
  * @module
  */
 
+import { LIMITS } from "../src/policy/limits.ts";
+import {
+  AWAITING_CHAIN,
+  type RuleRow,
+  RULES,
+  UNBUILT,
+} from "../src/policy/rules.ts";
 import { PERMISSIONS, REPLIES, REQUESTS } from "../src/wire/hsmd.ts";
 import type { RequestRow, Row } from "../src/wire/message.ts";
 import { STATUS } from "../src/wire/status.ts";
 import { SIGNER_MESSAGES } from "../src/wire/vls.ts";
-import { exists, type Problem, report } from "./problems.ts";
+import { exists, findFiles, type Problem, report } from "./problems.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -184,10 +194,148 @@ async function checkErrors(): Promise<Problem[]> {
   return checkErrorTable(source).map((text) => at(path, text));
 }
 
+/** What the check of the rules looks at. */
+export interface RuleTables {
+  readonly rules: Readonly<Record<string, RuleRow>>;
+  /** Tags that must not be enforced. */
+  readonly missing: readonly string[];
+  /** Fields of the policy. */
+  readonly fields: readonly string[];
+}
+
+/** Text of a file by its path. */
+export type Texts = ReadonlyMap<string, string>;
+
+const RULE_TABLE = "src/policy/rules.ts";
+const LIMIT_TABLE = "src/policy/limits.ts";
+/** They use tags as examples, and break no rule. */
+const NO_RULE_TESTS = ["rules", "limits", "filter"]
+  .map((name) => `tests/policy/${name}_test.ts`);
+
+/** The tags that stand in a text as string literals, with their lines. */
+function tagsIn(
+  text: string,
+): { readonly tag: string; readonly line: number }[] {
+  return [...text.matchAll(/["'`](policy-[a-z0-9-]*[a-z0-9])["'`]/g)].map(
+    ({ 1: tag = "", index }) => ({
+      tag,
+      line: text.slice(0, index).split("\n").length,
+    }),
+  );
+}
+
+/** Paths under one of some folders. */
+function within(texts: Texts, folders: readonly string[]): [string, string][] {
+  return [...texts].filter(([path]) =>
+    folders.some((folder) => path.startsWith(folder))
+  );
+}
+
+function namedIn(texts: readonly [string, string][]): ReadonlySet<string> {
+  return new Set(
+    texts.flatMap(([, text]) => tagsIn(text).map(({ tag }) => tag)),
+  );
+}
+
+/** Rules without code or test, and tags in the code that are no rule. */
+export function checkRules(tables: RuleTables, texts: Texts): Problem[] {
+  const { rules, missing } = tables;
+  const code = within(texts, ["src/"]).filter(([path]) => path !== RULE_TABLE);
+  const enforced = namedIn(
+    within(new Map(code), ["src/policy/", "src/signer/"]),
+  );
+  const tested = namedIn(
+    within(texts, ["tests/policy/", "tests/signer/"])
+      .filter(([path]) => !NO_RULE_TESTS.includes(path)),
+  );
+  const problems = Object.entries(rules).flatMap(([tag, row]) => [
+    ...checkCover(rules, tag, row),
+    ...(enforced.has(row.coveredBy ?? tag) ? [] : [`${tag} has no code`]),
+    ...(tested.has(tag) ? [] : [`${tag} has no test`]),
+  ]);
+  const twice = missing.filter((tag) => Object.hasOwn(rules, tag))
+    .map((tag) => `${tag} is enforced and not: it stands in two tables`);
+  return [
+    ...[...problems, ...twice].map((text) => at(RULE_TABLE, text)),
+    ...code.flatMap(([path, text]) => checkTags(tables, path, text)),
+  ];
+}
+
+/** The row that stands for another has code of its own. */
+function checkCover(
+  rules: RuleTables["rules"],
+  tag: string,
+  { coveredBy }: RuleRow,
+): string[] {
+  if (coveredBy === undefined) return [];
+  const cover = rules[coveredBy];
+  return cover === undefined || cover.coveredBy !== undefined
+    ? [`${tag} is covered by ${coveredBy}, want a rule with code of its own`]
+    : [];
+}
+
+function checkTags(
+  { rules, missing }: RuleTables,
+  path: string,
+  text: string,
+): Problem[] {
+  return tagsIn(text).filter(({ tag }) => !Object.hasOwn(rules, tag))
+    .map(({ tag, line }) => ({
+      path,
+      line,
+      text: missing.includes(tag)
+        ? `${tag} is used, and listed as not enforced`
+        : `${tag} is no row of RULES`,
+    }));
+}
+
+/** Limits that no rule reads, and rows that name a limit that is none. */
+export function checkLimits(
+  { rules, fields }: RuleTables,
+  texts: Texts,
+): Problem[] {
+  const code = within(texts, ["src/policy/", "src/signer/"])
+    .filter(([path]) => path !== LIMIT_TABLE && path !== RULE_TABLE)
+    .map(([, text]) => text).join("\n");
+  // maxFeerate() reads these three for everybody.
+  const throughFunction = /\bmaxFeerate\(/.test(code)
+    ? ["maxFeeratePerKw", "hardMaxFeeratePerKw", "feeReferencePercent"]
+    : [];
+  const isRead = (field: string) =>
+    throughFunction.includes(field) || new RegExp(`\\b${field}\\b`).test(code);
+  return [
+    ...fields.filter((field) => !isRead(field))
+      .map((field) => at(LIMIT_TABLE, `${field} is read by no rule`)),
+    ...Object.entries(rules).flatMap(([tag, { limits = [] }]) =>
+      limits.filter((field) => !fields.includes(field))
+        .map((field) => at(RULE_TABLE, `${tag} names ${field}, no limit`))
+    ),
+  ];
+}
+
+async function checkPolicy(): Promise<Problem[]> {
+  const places = ["src/", "tests/policy/", "tests/signer/"];
+  const paths = await findFiles(ROOT, places, ".ts");
+  const texts = new Map(
+    await Promise.all(
+      paths.map(async (path) =>
+        [path, await Deno.readTextFile(new URL(path, ROOT))] as const
+      ),
+    ),
+  );
+  const tables: RuleTables = {
+    rules: RULES,
+    missing: [...Object.keys(UNBUILT), ...Object.keys(AWAITING_CHAIN)],
+    fields: Object.keys(LIMITS),
+  };
+  return [...checkRules(tables, texts), ...checkLimits(tables, texts)];
+}
+
 if (import.meta.main) {
   Deno.exitCode = report("tables", [
     ...checkMessages(),
     ...await checkHandlers(),
+    ...await checkPolicy(),
     ...await checkSettings(),
     ...await checkErrors(),
   ]);

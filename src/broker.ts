@@ -35,6 +35,7 @@ import {
 } from "./broker/pairing.ts";
 import {
   bad,
+  initFailure,
   pinVersion,
   printable,
   readAnswer,
@@ -46,18 +47,27 @@ import {
   NATIVE,
   newDevice,
   SPHINX,
+  standIn,
 } from "./broker/device.ts";
+import { FeeTelling } from "./broker/fee_telling.ts";
 import { linesFor } from "./broker/lines.ts";
 import { RequestQueue } from "./broker/queue.ts";
+import { refusalOf } from "./broker/refusals.ts";
+import { RefusalLog } from "./broker/refusal_log.ts";
 import { Repeats } from "./broker/repeats.ts";
 import { WaitingNotice } from "./broker/waiting.ts";
 import { WalletKeys } from "./broker/wallet_keys.ts";
-import { DecodeError, describeError, IdentityError } from "./errors.ts";
+import {
+  DecodeError,
+  describeError,
+  IdentityError,
+  SIGNER_ERROR_CODES,
+} from "./errors.ts";
 import type { DeviceSession, LoginAttempt } from "./mqtt/embedded.ts";
 import { checkLogin } from "./mqtt/auth.ts";
 import type { TopicName } from "./mqtt/topics.ts";
 import type { Answer, Request } from "./unixfd.ts";
-import { decodeHello } from "./wire/control.ts";
+import { decodeCardHead, decodeHello, encodeRefusal } from "./wire/control.ts";
 import { FRAME_LIMIT } from "./wire/frame.ts";
 import { messageName, REPLIES, type RequestOf, REQUESTS } from "./wire/hsmd.ts";
 import { decodeMessage, encodeMessage, messageType } from "./wire/message.ts";
@@ -67,7 +77,9 @@ import {
   decodeSignerError,
   decodeSignerResponse,
   encodeSignerRequest,
+  type FeeReference,
   SIGNER_ERROR_TYPE,
+  type SignerError,
 } from "./wire/vls.ts";
 
 /** How the broker reaches a device. */
@@ -117,6 +129,8 @@ export class Broker {
   #wallet: WalletKeys | null = null;
   #active: Device | null = null;
   readonly #repeats: Repeats;
+  readonly #refusals: RefusalLog;
+  readonly #fees: FeeTelling;
   /** Devices are believed one after the other. */
   #welcomes: Promise<void> = Promise.resolve();
 
@@ -124,11 +138,15 @@ export class Broker {
     this.#link = link;
     this.#options = options;
     this.#repeats = new Repeats(options.now);
+    this.#refusals = new RefusalLog(({ level, text, peer }) =>
+      options.log(level, text, peer)
+    );
     this.#queue = new RequestQueue({
       send: ({ session }, frame) => link.send(session, "vls", frame),
       changed: () => this.#noteWaiting(),
       now: options.now,
     });
+    this.#fees = new FeeTelling(this.#queue);
     this.#waiting = new WaitingNotice((text) => {
       // A device that comes and goes is waited for again and again.
       this.#logRarely("info", text.replace(/\d+/g, "#"), text);
@@ -140,6 +158,13 @@ export class Broker {
   /** Stops timers. */
   close(): void {
     this.#waiting.stop();
+    this.#options.book.heads?.close();
+    this.#refusals.close();
+  }
+
+  /** Takes what transactions cost now, for the device's bounds. */
+  takeFeeReference(reference: FeeReference): void {
+    this.#fees.take(reference, this.#active);
   }
 
   // ---------------------------------------------------- the lightningd side
@@ -249,7 +274,7 @@ export class Broker {
     const device = this.#devices.get(session);
     if (device === undefined) return;
     this.#devices.delete(session);
-    this.#queue.recall(device);
+    this.#recall(device);
     if (device.stage !== "connected") {
       const text = `device ${describeDevice(device)} disconnected`;
       this.#logRarely("info", text, text);
@@ -276,6 +301,8 @@ export class Broker {
         return this.#takeReply(device, payload);
       case "error":
         return this.#takeError(device, payload);
+      case "card":
+        return this.#takeCardHead(device, payload);
       case "bye":
         return this.#link.drop(device.session);
       default:
@@ -294,7 +321,7 @@ export class Broker {
       device.software = printable(hello.software);
     }
     device.cardKey = hello?.cardKey ? hello.cardKey.toHex() : null;
-    this.#queue.recall(device);
+    this.#recall(device);
     device.stage = "greeted";
     const locked = hello?.isLocked ? ", locked" : "";
     this.#logRarely(
@@ -306,7 +333,37 @@ export class Broker {
         `${device.software}${locked}`,
     );
     if (this.#active === device) this.#promote();
+    device.stand = standIn(hello);
+    const problem = hello === null
+      ? null
+      : this.#options.book.heads?.problemOf(device.stand) ?? null;
+    if (problem !== null) return this.#refuseCard(device, problem);
     this.#initialise(device);
+  }
+
+  /** Its card is not the newest: told to both owners, and not asked. */
+  #refuseCard(device: Device, problem: string): void {
+    device.stage = "connected";
+    this.#link.send(device.session, "control", encodeRefusal(problem));
+    this.#reject(device.session, problem);
+  }
+
+  /** A device committed: remembered, once we believe who it is. */
+  #takeCardHead(device: Device, payload: Uint8Array): void {
+    const { generation, hash } = decodeCardHead(payload);
+    if (device.stand === null) return;
+    device.stand = { ...device.stand, generation, hash: hash.toHex() };
+    if (device.stage === "ready") this.#noteStand(device);
+  }
+
+  #noteStand({ stand }: Device): void {
+    const { heads } = this.#options.book;
+    if (stand === null || heads === undefined) return;
+    heads.note(stand);
+    const { problem } = heads;
+    if (problem === null) return;
+    const text = `cannot remember how far the device's card is: ${problem}`;
+    this.#logRarely("unusual", text, text);
   }
 
   /** Sends lightningd's init, as soon as both are there. */
@@ -342,8 +399,10 @@ export class Broker {
       case REPLIES.init_reply_failure.type:
         return this.#takeInitFailure(device, message);
       case SIGNER_ERROR_TYPE: {
-        const error = decodeSignerError(message);
-        return this.#answerInit(bad(printable(error.message)));
+        const { code, message: words } = decodeSignerError(message);
+        const text = printable(words);
+        const isBad = code === SIGNER_ERROR_CODES.badRequest;
+        return this.#answerInit(isBad ? bad(text) : initFailure(text));
       }
       default: {
         const found = messageName(messageType(message));
@@ -380,8 +439,12 @@ export class Broker {
     const isHere = this.#devices.get(device.session) === device;
     if (!isHere || device.stage !== "initialising") return;
     device.stage = "ready";
+    this.#noteStand(device);
     this.#answerInit(replyWith(message));
-    this.#active ??= device;
+    if (this.#active === null) {
+      this.#active = device;
+      this.#fees.tell(device);
+    }
     this.#queue.pump(this.#active);
     this.#noteWaiting();
   }
@@ -404,7 +467,7 @@ export class Broker {
       const text = `${describeDevice(device)}: nobody waits for ${sequence}`;
       return this.#options.log("debug", text);
     }
-    const answer = readAnswer(pending.request.row, message);
+    const answer = this.#answerIn(pending.request, message);
     if (answer === null) {
       const found = messageName(messageType(message));
       const { name } = pending.request.row;
@@ -413,6 +476,20 @@ export class Broker {
     this.#queue.settle(pending, answer);
     this.#queue.pump(this.#active);
     this.#noteWaiting();
+  }
+
+  #answerIn(request: Request, message: Uint8Array): Answer | null {
+    return messageType(message) === SIGNER_ERROR_TYPE
+      ? this.#refusal(request, decodeSignerError(message))
+      : readAnswer(request.row, message);
+  }
+
+  /** The device said no: the log hears why, the asker what it understands. */
+  #refusal(request: Request, error: SignerError): Answer {
+    const reason = printable(error.message);
+    if (error.code === SIGNER_ERROR_CODES.badRequest) return bad(reason);
+    this.#refusals.say(request, { code: error.code, reason });
+    return refusalOf(request, error, reason);
   }
 
   /** Sphinx devices tell errors aside; the request under way is meant. */
@@ -424,7 +501,12 @@ export class Broker {
       ? this.#queue.firstOf(device)
       : undefined;
     if (pending === undefined) return;
-    this.#queue.settleUnnumbered(pending, { kind: "refused", reason });
+    const error = {
+      code: SIGNER_ERROR_CODES.refused,
+      message: new TextEncoder().encode(reason),
+    };
+    const answer = this.#refusal(pending.request, error);
+    this.#queue.settleUnnumbered(pending, answer);
     this.#queue.pump(this.#active);
     this.#noteWaiting();
   }
@@ -433,7 +515,14 @@ export class Broker {
     const ready = [...this.#devices.values()]
       .find(({ stage }) => stage === "ready");
     this.#active = ready ?? null;
+    this.#fees.tell(this.#active);
     this.#queue.pump(this.#active);
+  }
+
+  /** What a device has not answered is somebody else's, or nobody's. */
+  #recall(device: Device): void {
+    if (device === this.#active) this.#fees.withdraw();
+    this.#queue.recall(device);
   }
 
   #reject(session: DeviceSession, reason: string): void {

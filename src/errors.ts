@@ -5,6 +5,9 @@
  * | --- | --- |
  * | DecodeError | unixfd: bad request, that connection is closed |
  * | RequestError | signer/handle: a signer error with a code, told to the node |
+ * | PolicyViolation | signer/handle: a refusal with its rule, told to the node |
+ * | ConsentNeeded | device/box: the owner is asked, or the request is refused |
+ * | StoreError | device/box: nothing is signed until the card can be written |
  * | SignerUnavailable | broker: the request waits, or its connection ends |
  * | IdentityError | broker: the device is refused before lightningd hears it |
  * | ConfigError, UsageError | cli: one line of advice, exit 2 |
@@ -50,6 +53,8 @@ export const SIGNER_ERROR_CODES = {
   orphanBlock: 401,
   /** Refused: the device will not sign this, now or ever. */
   refused: 403,
+  /** Only the owner can say; between signer and box, never on the wire. */
+  consentNeeded: 409,
   /** The device broke; nothing was signed. */
   internal: 500,
 } as const;
@@ -66,6 +71,51 @@ export class RequestError extends Error {
   constructor(code: SignerErrorCode, text: string, options?: ErrorOptions) {
     super(text, options);
     this.code = code;
+  }
+}
+
+/** A rule that a request breaks; what was found and what the rule wants. */
+export class PolicyViolation extends Error {
+  override readonly name = "PolicyViolation";
+  /** Tag of the rule, a key of RULES in policy/rules.ts. */
+  readonly tag: string;
+  /** Whether the same request may pass later without anybody's doing. */
+  readonly isTemporary: boolean;
+
+  constructor(tag: string, facts: string, { isTemporary = false } = {}) {
+    const kind = isTemporary ? "temporary policy failure" : "policy failure";
+    super(`${kind}: ${tag}: ${facts}`);
+    this.tag = tag;
+    this.isTemporary = isTemporary;
+  }
+}
+
+/** What only the owner can allow, and did not yet. */
+export class ConsentNeeded extends Error {
+  override readonly name = "ConsentNeeded";
+  /** One of CONSENTS in policy/consent.ts. */
+  readonly kind: string;
+  /** Names this very thing: a repeat asks for the same consent. */
+  readonly key: string;
+  /** What the owner is asked. */
+  readonly question: string;
+
+  constructor(kind: string, key: string, question: string) {
+    super(`owner's consent needed: ${kind}: ${question}`);
+    this.kind = kind;
+    this.key = key;
+    this.question = question;
+  }
+}
+
+/** The card cannot be read or written; nothing that depends on it was signed. */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+  readonly operation: string;
+
+  constructor(operation: string, problem: string, options?: ErrorOptions) {
+    super(`Cannot ${operation}: ${problem}`, options);
+    this.operation = operation;
   }
 }
 

@@ -13,7 +13,7 @@
  * //~ Nothing here is clever, and some of it is odd: one integer is little-endian,
  * //~ half a seed is used in one place and all of it in the next. People's money
  * //~ lies at the end of these paths, so they stay exactly as they were found, and
- * //~ tables of a stock hsmd's keys hold them there. Next: tests/README.md.
+ * //~ tables of a stock hsmd's keys hold them there. Next: store/store.ts.
  *
  * What it does not do: keep anything, or read a file.
  *

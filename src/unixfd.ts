@@ -62,7 +62,7 @@ export type Answer =
   | { readonly kind: "silence" }
   /** The stock hsmd would not have taken it either. */
   | { readonly kind: "bad"; readonly reason: string }
-  /** The signer will not sign it. */
+  /** The signer will not sign it, and no reply says so kindly. */
   | { readonly kind: "refused"; readonly reason: string };
 
 /** A request that was read, permitted, and has the form it should have. */
@@ -271,16 +271,20 @@ export class UnixFd {
     this.#close(client);
   }
 
-  /** The signer said no: the smallest harm that the asker understands. */
+  /**
+   * The signer said no and there was no kinder answer; the answerer has logged
+   * why. It costs a channel's daemon its connection, and lightningd itself the
+   * node.
+   */
   async #refuse(
     client: Client,
     row: RequestRow,
     reason: string,
   ): Promise<void> {
-    const { peerId, isMaster } = client.requester;
     const text = `signer refused ${row.name}: ${reason}`;
-    this.#options.status.log("unusual", text, isMaster ? null : peerId);
-    if (isMaster) return await this.fail("internalError", text);
+    if (client.requester.isMaster) {
+      return await this.fail("internalError", text);
+    }
     this.#close(client);
   }
 

@@ -122,8 +122,27 @@ async function open(world: World, from: Node, to: Node): Promise<string> {
 
 let labels = 0;
 
+/**
+ * Waits until a node can pay that much through its channel: an HTLC is fulfilled
+ * before it is off both commitments, and until then its amount is nobody's to
+ * spend. Nothing tells by an event when that has changed.
+ */
+async function payable(from: Node, msat: number): Promise<void> {
+  await until(`${from.name} to have ${msat} msat to spend`, async () => {
+    const channel = await from.usable();
+    const updates = find(channel, "updates");
+    const isKnown = updates !== undefined &&
+      find(updates, "local") !== undefined &&
+      find(updates, "remote") !== undefined;
+    const isThere = number(channel, "spendable_msat") >= msat;
+    return isKnown && isThere ? true : undefined;
+  });
+}
+
 async function payOne(from: Node, to: Node, msat: number): Promise<void> {
   const label = `payment ${++labels}`;
+  await to.usable();
+  await payable(from, msat);
   const preimage = await from.pay(await to.invoice(label, msat));
   const paid = await to.ask("waitinvoice", { label: JSON.stringify(label) });
   if (text(paid, "payment_preimage") === preimage) return;
@@ -138,8 +157,10 @@ async function payBothWays({ alice, bob }: World): Promise<string> {
 
 async function keysendBothWays({ alice, bob }: World): Promise<string> {
   const amount = { amount_msat: 1_234_567 };
-  await alice.ask("keysend", { destination: bob.id, ...amount });
-  await bob.ask("keysend", { destination: alice.id, ...amount });
+  for (const [from, to] of [[alice, bob], [bob, alice]] as const) {
+    await payable(from, amount.amount_msat);
+    await from.ask("keysend", { destination: to.id, ...amount });
+  }
   return "1234567 msat";
 }
 
@@ -150,6 +171,7 @@ async function payOffer({ alice, bob }: World): Promise<string> {
     offer,
     amount_msat: 7_000,
   });
+  await payable(alice, 7_000);
   await alice.pay(text(fetched, "invoice"));
   return `${offer.slice(0, 40)}…`;
 }

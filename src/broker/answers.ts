@@ -4,7 +4,6 @@
  * @module
  */
 
-import { SIGNER_ERROR_CODES } from "../errors.ts";
 import type { Answer } from "../unixfd.ts";
 import { REPLIES, replyRow, REQUESTS } from "../wire/hsmd.ts";
 import {
@@ -12,8 +11,10 @@ import {
   encodeMessage,
   messageType,
   type RequestRow,
+  type Row,
 } from "../wire/message.ts";
-import { decodeSignerError, SIGNER_ERROR_TYPE } from "../wire/vls.ts";
+import { statusText } from "../wire/status.ts";
+import { SIGNER_MESSAGES } from "../wire/vls.ts";
 
 /** An answer that is a reply. */
 export function replyWith(message: Uint8Array): Answer {
@@ -26,7 +27,7 @@ export function bad(reason: string): Answer {
 }
 
 /**
- * The answer in a device's message; null when it is none to this request.
+ * The reply in a device's message; null when it is none to this request.
  *
  * @throws {DecodeError} when it has the right number and not its form
  */
@@ -35,17 +36,28 @@ export function readAnswer(
   message: Uint8Array,
 ): Answer | null {
   const type = messageType(message);
-  if (type === SIGNER_ERROR_TYPE) {
-    const { code, message: text } = decodeSignerError(message);
-    const reason = printable(text);
-    return code === SIGNER_ERROR_CODES.badRequest
-      ? bad(reason)
-      : { kind: "refused", reason };
-  }
-  const reply = type === null ? undefined : replyRow(type);
-  if (reply === undefined || !row.replies.includes(reply.type)) return null;
+  if (type === null || !row.replies.includes(type)) return null;
+  const reply = replyRow(type) ?? ownReply(type);
+  if (reply === undefined) return null;
   decodeMessage(reply, message);
   return replyWith(message);
+}
+
+/** The reply to a question of the broker's own. */
+function ownReply(type: number): Row | undefined {
+  const { fee_reference_reply: row } = SIGNER_MESSAGES;
+  return row.type === type ? row : undefined;
+}
+
+/** lightningd's exit code when its init fails and nobody knows better. */
+const EXIT_HSM_GENERIC = 20;
+
+/** init did not work: lightningd shows the text and ends. */
+export function initFailure(text: string): Answer {
+  return replyWith(encodeMessage(REPLIES.init_reply_failure, {
+    errorCode: EXIT_HSM_GENERIC,
+    errorMessage: statusText(text),
+  }));
 }
 
 /** init with the version that was agreed on, for every later session. */

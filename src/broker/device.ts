@@ -5,6 +5,8 @@
  */
 
 import type { DeviceSession } from "../mqtt/embedded.ts";
+import type { NativeHello } from "../wire/control.ts";
+import type { CardStand } from "./card_heads.ts";
 
 /** How a device speaks; decided by its hello. */
 export interface Dialect {
@@ -29,6 +31,8 @@ export interface Device {
   software: string;
   /** Hex of the key that it uses while locked, if it has one. */
   cardKey: string | null;
+  /** Where its card stands, if it said so. */
+  stand: CardStand | null;
   /** Requests under way. */
   inFlight: number;
 }
@@ -41,8 +45,19 @@ export function newDevice(session: DeviceSession): Device {
     stage: "connected",
     software: "unknown software",
     cardKey: null,
+    stand: null,
     inFlight: 0,
   };
+}
+
+/** Where a card stands by the device's own words. */
+export function standIn(hello: NativeHello | null): CardStand | null {
+  const { generation, headHash, cardId } = hello ?? {};
+  const isWhole = generation !== undefined && headHash !== undefined &&
+    cardId !== undefined;
+  return isWhole
+    ? { generation, hash: headHash.toHex(), card: cardId.toHex() }
+    : null;
 }
 
 /** A device in a log line. */

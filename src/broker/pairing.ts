@@ -13,6 +13,7 @@ import { decode } from "../wire/codec.ts";
 import { decodeMessage } from "../wire/message.ts";
 import { REPLIES } from "../wire/hsmd.ts";
 import { type ExtKey, extKey } from "../wire/types.ts";
+import { CardHeads } from "./card_heads.ts";
 
 /** What a device says about itself in its init reply, all of it public. */
 export interface DeviceIdentity {
@@ -77,6 +78,8 @@ export interface PairingBook {
   /** Where it stands, for a log line. */
   readonly place: string;
   readonly current: Pairing | null;
+  /** How far the device's card had come; absent: nobody remembers. */
+  readonly heads?: CardHeads;
   /** Durable when it resolves. */
   store(pairing: Pairing): Promise<void>;
 }
@@ -84,6 +87,7 @@ export interface PairingBook {
 /** `pairing = open`: remembers until the process ends. */
 export class OpenPairingBook implements PairingBook {
   readonly place = "memory";
+  readonly heads = CardHeads.inMemory();
   #current: Pairing | null = null;
 
   get current(): Pairing | null {
@@ -99,10 +103,12 @@ export class OpenPairingBook implements PairingBook {
 /** `pairing = first`: a file beside the node. */
 export class FilePairingBook implements PairingBook {
   readonly place: string;
+  readonly heads: CardHeads;
   #current: Pairing | null;
 
   private constructor(place: string, current: Pairing | null) {
     this.place = place;
+    this.heads = CardHeads.open(`${place}.card`);
     this.#current = current;
   }
 

@@ -40,7 +40,7 @@ const SEQUENCES = 0x10000;
 /** Unanswered requests, in the order in which they were read. */
 export class RequestQueue {
   readonly #options: QueueOptions;
-  readonly #pending = new Set<Pending>();
+  #pending: Set<Pending> = new Set();
   /** Those of them that were sent, by number. */
   readonly #numbered = new Map<number, Pending>();
   #nextSequence = 0;
@@ -58,8 +58,16 @@ export class RequestQueue {
     return this.#pending.values().next().value;
   }
 
-  /** Takes a request in and gives its answer, whenever that comes. */
-  add(request: Request, active: Device | null): Promise<Answer> {
+  /**
+   * Takes a request in and gives its answer, whenever that comes; an urgent one
+   * goes before all that were not sent yet. One whose signal ends unsent has no
+   * answer.
+   */
+  add(
+    request: Request,
+    active: Device | null,
+    { isUrgent = false }: { readonly isUrgent?: boolean } = {},
+  ): Promise<Answer> {
     return new Promise((resolve) => {
       const { signal } = request;
       const abandon = () => this.#abandon(pending);
@@ -74,7 +82,9 @@ export class RequestQueue {
         sequence: null,
         sentTo: null,
       };
-      this.#pending.add(pending);
+      this.#pending = isUrgent
+        ? new Set([pending, ...this.#pending])
+        : this.#pending.add(pending);
       signal.addEventListener("abort", abandon);
       this.pump(active);
       this.#options.changed();

@@ -22,6 +22,8 @@ interface Setting<T> {
   readonly wanted: string;
   /** The value, or undefined when the text is none. */
   readonly parse: (text: string) => T | undefined;
+  /** Shown to nobody. */
+  readonly isSecret?: boolean;
 }
 
 function setting<T>(row: Setting<T>): Setting<T> {
@@ -72,6 +74,31 @@ export const SETTINGS = {
     fallback: "debug",
     wanted: LOG_LEVEL_NAMES.join(", "),
     parse: (text) => isLogLevel(text) ? text : undefined,
+  }),
+  bitcoind_url: setting<string | null>({
+    about: "bitcoind, which knows what fees are; the device's bounds follow it",
+    fallback: "off",
+    wanted: "http://ADDRESS:PORT or off",
+    parse: (text) => text === "off" ? null : parseHttpUrl(text),
+  }),
+  bitcoind_cookie: setting<string | null>({
+    about: "the cookie file to log in to bitcoind with",
+    fallback: "off",
+    wanted: "the path of a file, or off",
+    parse: (text) => text === "off" ? null : text || undefined,
+  }),
+  bitcoind_user: setting<string | null>({
+    about: "the name to log in to bitcoind with, where there is no cookie",
+    fallback: "off",
+    wanted: "a name without a colon, or off",
+    parse: (text) => text === "off" ? null : parseUser(text),
+  }),
+  bitcoind_password: setting<string>({
+    about: "the password of that name",
+    fallback: "",
+    wanted: "a password",
+    parse: (text) => text,
+    isSecret: true,
   }),
 } as const;
 
@@ -126,6 +153,10 @@ export const SETTING_NAMES: readonly SettingName[] = [
   "token_window",
   "cln_version",
   "log_level",
+  "bitcoind_url",
+  "bitcoind_cookie",
+  "bitcoind_user",
+  "bitcoind_password",
 ];
 
 /**
@@ -146,7 +177,7 @@ export function loadConfig(sources: ConfigSources): Config {
     const { text, source } = raw(name);
     const value = row.parse(text);
     if (value !== undefined) return { value, text, source };
-    throw new ConfigError(name, source, JSON.stringify(text), row.wanted);
+    throw new ConfigError(name, source, showText(row, text), row.wanted);
   };
   return {
     mqtt_listen: read("mqtt_listen", SETTINGS.mqtt_listen),
@@ -155,7 +186,19 @@ export function loadConfig(sources: ConfigSources): Config {
     token_window: read("token_window", SETTINGS.token_window),
     cln_version: read("cln_version", SETTINGS.cln_version),
     log_level: read("log_level", SETTINGS.log_level),
+    bitcoind_url: read("bitcoind_url", SETTINGS.bitcoind_url),
+    bitcoind_cookie: read("bitcoind_cookie", SETTINGS.bitcoind_cookie),
+    bitcoind_user: read("bitcoind_user", SETTINGS.bitcoind_user),
+    bitcoind_password: read("bitcoind_password", SETTINGS.bitcoind_password),
   };
+}
+
+/** A value as it may be shown. */
+export function showText(
+  { isSecret = false }: { readonly isSecret?: boolean },
+  text: string,
+): string {
+  return isSecret && text !== "" ? "(not shown)" : JSON.stringify(text);
 }
 
 function readFirstFile(
@@ -198,6 +241,19 @@ function parseAddress(text: string): ListenAddress | undefined {
   const hostname = match?.[1] ?? match?.[2];
   if (hostname === undefined || port === undefined) return undefined;
   return { hostname, port };
+}
+
+function parseHttpUrl(text: string): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const isHttp = url !== null && ["http:", "https:"].includes(url.protocol);
+  // A password would end up in the log with the address.
+  return isHttp && url.username === "" && url.password === ""
+    ? text
+    : undefined;
+}
+
+function parseUser(text: string): string | undefined {
+  return text === "" || text.includes(":") ? undefined : text;
 }
 
 function parseCount(text: string, most: number): number | undefined {

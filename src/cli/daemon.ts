@@ -12,7 +12,8 @@ import {
   OpenPairingBook,
   type PairingBook,
 } from "../broker/pairing.ts";
-import { describeError, UsageError } from "../errors.ts";
+import { type BitcoindLogin, ChainFollower } from "../chain.ts";
+import { ConfigError, describeError, UsageError } from "../errors.ts";
 import { type Handover, startHandover } from "../fdpass/spawn.ts";
 import { EmbeddedServer, type ServerEvents } from "../mqtt/embedded.ts";
 import {
@@ -70,6 +71,7 @@ async function serve(parts: Parts): Promise<number> {
     status,
     book,
   });
+  const chain = followChain(config, status, broker);
   try {
     const lightningd = new UnixFd({
       master,
@@ -80,6 +82,7 @@ async function serve(parts: Parts): Promise<number> {
     const { code } = await lightningd.ending;
     return code;
   } finally {
+    await chain?.stop();
     broker.close();
     await server[Symbol.asyncDispose]();
   }
@@ -94,6 +97,39 @@ function openMaster(): net.Socket {
       { cause },
     );
   }
+}
+
+/** Follows bitcoind, where one is named; nothing waits for it. */
+function followChain(
+  config: Config,
+  status: StatusStream,
+  broker: Broker,
+): ChainFollower | null {
+  const url = config.bitcoind_url.value;
+  if (url === null) return null;
+  return new ChainFollower({
+    bitcoind: { url, login: loginOf(config) },
+    feeReference: (reference) => broker.takeFeeReference(reference),
+    log: (level, text) => status.log(level, text),
+    now: Date.now,
+  });
+}
+
+function loginOf(config: Config): BitcoindLogin {
+  const { bitcoind_cookie, bitcoind_user, bitcoind_password } = config;
+  if (bitcoind_cookie.value !== null) {
+    return { kind: "cookie", path: bitcoind_cookie.value };
+  }
+  if (bitcoind_user.value === null) {
+    throw new ConfigError(
+      "bitcoind_url",
+      config.bitcoind_url.source,
+      "no login",
+      "bitcoind_cookie or bitcoind_user as well",
+    );
+  }
+  const password = bitcoind_password.value;
+  return { kind: "password", user: bitcoind_user.value, password };
 }
 
 /** Starts the helper; nothing else is ever started, so the right is given up. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SETTING_NAMES } from "./config.ts";
+import { SETTING_NAMES, SETTINGS, showText } from "./config.ts";
 import { readConfig } from "./sources.ts";
 
 /** The settings as lines of `name = value (source)`. */
@@ -12,7 +12,7 @@ export function config(): string {
   const settings = readConfig();
   const lines = SETTING_NAMES.map((name) => {
     const { text, source } = settings[name];
-    return `${name} = ${JSON.stringify(text)}  (${source})`;
+    return `${name} = ${showText(SETTINGS[name], text)}  (${source})`;
   });
   return lines.join("\n") + "\n";
 }

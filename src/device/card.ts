@@ -6,9 +6,12 @@
  * | `id` | MQTT client id, 32 hex characters, made once |
  * | `card_key` | 32 random bytes: the login while the seed is locked |
  * | `hsm_secret` | the seed, in Core Lightning's own format |
+ * | `state.db` | what it remembers, see `card_state.ts` |
  *
  * Files are made whole or not at all (written aside, fsync, linked into place)
  * and are readable by their owner only.
+ *
+ * What it does not do: open the memory, or the seed.
  *
  * @module
  */
@@ -27,11 +30,14 @@ export interface Card {
   readonly cid: string;
   /** Private key, 32 bytes. */
   readonly key: Uint8Array;
+  /** Whether opening it made it. */
+  readonly isNew: boolean;
 }
 
 /** Opens the card; an empty folder becomes one. @throws {ConfigError} */
 export async function openCard(folder: string): Promise<Card> {
   await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  const isNew = await read(`${folder}/${FILES.id}`) === null;
   const id = await readOrMake(
     `${folder}/${FILES.id}`,
     () => new TextEncoder().encode(randomBytes(16).toHex()),
@@ -44,7 +50,7 @@ export async function openCard(folder: string): Promise<Card> {
   if (key.length !== 32) {
     throw damaged(`${folder}/${FILES.key}`, "32 bytes");
   }
-  return { folder, cid, key };
+  return { folder, cid, key, isNew };
 }
 
 /** The seed on the card, or null when there is none yet. */

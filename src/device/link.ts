@@ -31,15 +31,15 @@ export interface Credentials {
   readonly hello: Uint8Array;
 }
 
+/** Publishes; into nothing once the connection has ended. */
+export type Publish = (name: TopicName, payload: Uint8Array) => void;
+
 /** What the link tells. */
 export interface LinkEvents {
   /** Logged in and subscribed; hello is on its way. */
   connected(): void;
-  /** A message for us; what is returned is published. */
-  message(
-    name: TopicName,
-    payload: Uint8Array,
-  ): { readonly name: TopicName; readonly payload: Uint8Array } | null;
+  /** A message for us, and a way to answer on the connection it came by. */
+  message(name: TopicName, payload: Uint8Array, publish: Publish): void;
   /** The connection ended, or none came about; the next try is in `retryMs`. */
   disconnected(reason: string, retryMs: number): void;
 }
@@ -116,9 +116,11 @@ export class Link {
     });
     client.on("message", (topic, payload) => {
       const name = nameIn(topic, cid, "toDevice");
-      const answer = name === null ? null : events.message(name, payload);
-      if (answer === null || this.#client !== client) return;
-      this.#publish(client, topicOf(cid, answer.name), answer.payload);
+      if (name === null) return;
+      events.message(name, payload, (name, payload) => {
+        if (this.#client !== client) return;
+        this.#publish(client, topicOf(cid, name), payload);
+      });
     });
     client.on("close", () => this.#close(client, ending));
   }

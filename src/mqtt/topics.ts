@@ -31,6 +31,8 @@ export const TOPICS = {
   "proxy": "toDevice",
   "proxy-res": "fromDevice",
   "error": "fromDevice",
+  // Ours: not in the original, and no device of theirs publishes it.
+  "card": "fromDevice",
 } as const satisfies Record<string, Direction>;
 
 /** The last part of a topic. */

@@ -1,14 +1,20 @@
 /**
- * Requests about a channel's life that sign no transaction: its keys, its
- * commitment points and secrets, and notices that a stateless signer takes note
- * of by parsing them.
+ * A channel's life, but for its commitments: its keys and points, its start, the
+ * outputs that may fund it, its end.
  *
- * Standards: BOLT 2 (order of commitment and revocation), BOLT 3 (keys).
+ * ```
+ *    new            setup            lock
+ *   -----> known ---------> ready ---------> one output left
+ *                             ^  setup again: one candidate more
+ *                             '--- (splice, or another try to open)
+ * ```
+ *
+ * Standards: BOLT 2 (establishment, splicing), BOLT 3 (keys).
  *
  * //~ Most of these answers are four bytes long, and that is the point of the file:
- * //~ it is the list of moments at which a signer could have noticed something.
- * //~ The stock hsmd nods at each of them; so do we, until there is a policy to
- * //~ ask. Next: bitcoin/sign.ts, where the bytes of a signature are settled.
+ * //~ it is the list of moments at which a signer can notice something. The stock
+ * //~ hsmd nods at each of them; here each leaves a record that later requests
+ * //~ are held against. Next: policy/rules.ts, where it says what against.
  *
  * What it does not do: remember. Any secret of any channel is given to whoever
  * may ask for it, as the stock hsmd does; a validating signer starts here.
@@ -16,17 +22,35 @@
  * @module
  */
 
+import { isSameBytes } from "../bitcoin/bytes.ts";
 import { keyPairOf, publicKeyOf } from "../bitcoin/keys.ts";
 import { p2wpkh } from "../bitcoin/script.ts";
 import type { ChannelId } from "../keyderiv/channel.ts";
 import { derivePrivateKey } from "../lightning/keys.ts";
 import { perCommitmentSecret } from "../lightning/shachain.ts";
+import { allowsScript } from "../policy/allowlist.ts";
+import { isConsented } from "../policy/consent.ts";
+import type { Judge } from "../policy/judge.ts";
 import { REPLIES, type RequestOf } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
-import type { PubKey } from "../wire/types.ts";
-import { type Call, disclose } from "./call.ts";
+import type { Outpoint, PubKey, Sat } from "../wire/types.ts";
+import { type Call, disclose, readyChannel, refuseState } from "./call.ts";
+import {
+  hasOnlySafeBits,
+  hasStaticRemotekey,
+  isSameOutpoint,
+} from "./commitment.ts";
+import { onSameOutput } from "./holder.ts";
+import {
+  type ChannelRecord,
+  type ChannelSetup,
+  type CommitmentRecord,
+  FUNDING_CANDIDATE,
+  FUNDING_LOCKED,
+  FUNDING_RETIRED,
+  type FundingRecord,
+} from "./records.ts";
 import type { Answer } from "./state.ts";
-import { readBitcoinTx } from "./transaction.ts";
 
 /** Since this version a commitment point comes without an older secret. */
 const POINTS_WITHOUT_SECRETS = 6;
@@ -60,10 +84,28 @@ export function answerPerCommitmentPoint(
   call: Call,
   { n }: RequestOf<"get_per_commitment_point">,
 ): Answer {
-  const { state, connection } = call;
+  const { state, connection, judge } = call;
+  const record = state.memory.channel(connection);
+  const next = record?.holder.next ?? null;
+  judge.require(
+    "policy-optional-fail-fast",
+    // Before the setup a point is a number that means nothing yet.
+    next === null || record?.setup === null || n <= next + 1n,
+    () => `point ${n}, want ${(next ?? 0n) + 1n} or less`,
+  );
   const perCommitmentPoint = pointAt(call, connection, n);
   const { shaseed } = state.channels.keysOf(connection);
   const hasSecret = state.version < POINTS_WITHOUT_SECRETS && n >= 2n;
+  judge.require(
+    "policy-revoke-new-commitment-valid",
+    !hasSecret || next !== null,
+    () => `the secret of ${n - 2n} of a channel that this card does not know`,
+  );
+  judge.require(
+    "policy-revoke-new-commitment-signed",
+    !hasSecret || n <= (next ?? 0n),
+    () => `the secret of ${n - 2n}, want one that was revoked`,
+  );
   return {
     reply: encodeMessage(REPLIES.get_per_commitment_point_reply, {
       perCommitmentPoint,
@@ -86,35 +128,6 @@ export function answerCheckFutureSecret(
   };
 }
 
-/** 35: a new commitment of ours; its signatures are channeld's business. */
-export function answerValidateCommitment(
-  call: Call,
-  { tx, commitNum }: RequestOf<"validate_commitment_tx">,
-): Answer {
-  readBitcoinTx(tx);
-  return {
-    reply: encodeMessage(REPLIES.validate_commitment_tx_reply, {
-      oldCommitmentSecret: null,
-      nextPerCommitmentPoint: pointAt(call, call.connection, commitNum + 1n),
-    }),
-  };
-}
-
-/** 40: revokes a commitment of ours: its secret, and the point of n + 2. */
-export function answerRevokeCommitment(
-  call: Call,
-  { commitNum }: RequestOf<"revoke_commitment_tx">,
-): Answer {
-  const { shaseed } = call.state.channels.keysOf(call.connection);
-  const secret = perCommitmentSecret(shaseed, commitNum);
-  return {
-    reply: encodeMessage(REPLIES.revoke_commitment_tx_reply, {
-      oldCommitmentSecret: disclose(secret),
-      nextPerCommitmentPoint: pointAt(call, call.connection, commitNum + 2n),
-    }),
-  };
-}
-
 /** 24: where a peer's old unilateral close paid us. */
 export function answerOutputScript(
   { state }: Call,
@@ -130,33 +143,360 @@ export function answerOutputScript(
   };
 }
 
-/** 30: a channel begins. */
-export function answerNewChannel(): Answer {
-  return { reply: encodeMessage(REPLIES.new_channel_reply, {}) };
+// ----------------------------------------------------------------- life cycle
+
+const NOTHING_YET = {
+  holder: { next: 0n, current: [], pending: [], signed: null },
+  counterparty: {
+    next: 0n,
+    revoked: 0n,
+    current: [],
+    previous: [],
+    currentPoint: null,
+    previousPoint: null,
+    secrets: [],
+  },
+  closes: [],
+  presigned: [],
+  // Nothing, in its unit.
+  holderLoss: 0n as Sat,
+  counterpartyLoss: 0n as Sat,
+} as const;
+
+/** 30: a channel begins. A repeat is welcome, a name that was used up is not. */
+export function answerNewChannel(
+  { state, judge }: Call,
+  { id: peerId, dbid }: RequestOf<"new_channel">,
+): Answer {
+  const reply = encodeMessage(REPLIES.new_channel_reply, {});
+  const id = { peerId, dbid };
+  const known = state.memory.channel(id);
+  judge.require(
+    "policy-channel-original-channel-id-reuse",
+    known === null || !known.isForgotten || known.setup === null,
+    () => `channel ${dbid} with ${peerId.toHex()} is over, want a new number`,
+  );
+  if (known !== null && !known.isForgotten) return { reply };
+  const { maxChannels } = judge.policy;
+  judge.require(
+    "policy-channel-count-limit",
+    state.memory.channelCount < maxChannels,
+    () => `${state.memory.channelCount} channels, want ${maxChannels} or fewer`,
+  );
+  const record: ChannelRecord = {
+    ...NOTHING_YET,
+    ...id,
+    setup: null,
+    fundings: [],
+    isForgotten: false,
+  };
+  return { reply, writes: [{ kind: "channel", id, record }] };
 }
 
-/** 31: a channel's parameters are settled. */
-export function answerSetupChannel(): Answer {
-  return { reply: encodeMessage(REPLIES.setup_channel_reply, {}) };
+/** 31: the parameters of a channel, or one more output that may fund it. */
+export function answerSetupChannel(
+  call: Call,
+  request: RequestOf<"setup_channel">,
+): Answer {
+  const { state, connection: id } = call;
+  const reply = encodeMessage(REPLIES.setup_channel_reply, {});
+  const record = state.memory.channel(id);
+  if (record === null) {
+    return refuseState(
+      `this card does not know channel ${id.dbid} with ${id.peerId.toHex()}`,
+    );
+  }
+  const known = record.fundings.find(({ outpoint }) =>
+    isSameOutpoint(outpoint, outpointOf(request))
+  );
+  if (record.setup !== null && known !== undefined) {
+    checkSameFunding(known, request);
+    checkSameSetup(record.setup, request);
+    return { reply };
+  }
+  const isSplice = record.setup !== null && isRunning(record);
+  checkSetup(call, request, isSplice);
+  const setup = settleSetup(record, setupOf(request));
+  const fundings = [
+    ...boundedFundings(record.fundings),
+    fundingOf(request, isSplice),
+  ];
+  // An opening that came to nothing may start over with other parameters.
+  const base = record.setup === null || setup === record.setup
+    ? record
+    : { ...record, ...NOTHING_YET };
+  const after = {
+    ...base,
+    setup,
+    fundings: base === record ? fundings : [fundingOf(request, false)],
+  };
+  return { reply, writes: [{ kind: "channel", id, record: after }] };
 }
 
-/** 32: whether a funding output is buried. The stock hsmd has no chain to ask. */
+const outpointOf = (
+  { fundingTxid, fundingTxout }: Pick<
+    RequestOf<"setup_channel">,
+    "fundingTxid" | "fundingTxout"
+  >,
+): Outpoint => ({ txid: fundingTxid, index: fundingTxout });
+
+function setupOf(request: RequestOf<"setup_channel">): ChannelSetup {
+  const { isOutbound, localToSelfDelay, remoteToSelfDelay } = request;
+  const { localShutdownScript, localShutdownWalletIndex } = request;
+  const { remoteShutdownScript, remoteBasepoints, channelType } = request;
+  return {
+    isOutbound,
+    localToSelfDelay,
+    remoteToSelfDelay,
+    localShutdownScript,
+    localShutdownWalletIndex,
+    remoteShutdownScript,
+    remoteBasepoints,
+    channelType,
+  };
+}
+
+function fundingOf(
+  request: RequestOf<"setup_channel">,
+  isSplice: boolean,
+): FundingRecord {
+  return {
+    outpoint: outpointOf(request),
+    value: request.channelValue,
+    pushValue: request.pushValue,
+    remoteFundingKey: request.remoteFundingPubkey,
+    isSplice,
+    state: FUNDING_CANDIDATE,
+  };
+}
+
+/** Whether the channel has left its opening behind. */
+function isRunning({ fundings, holder }: ChannelRecord): boolean {
+  return holder.next > 1n ||
+    fundings.some(({ state }) => state === FUNDING_LOCKED);
+}
+
+/** Whether nothing was promised that a new start could break. */
+function isUntouched({ fundings, holder, counterparty }: ChannelRecord) {
+  return holder.next <= 1n && holder.pending.length === 0 &&
+    counterparty.next <= 1n && counterparty.revoked === 0n &&
+    fundings.every(({ state }) => state === FUNDING_CANDIDATE);
+}
+
+/** Outputs to remember: more than any splice has candidates. */
+const REMEMBERED_FUNDINGS = 32;
+
+/** The outputs without the oldest that were replaced, when there are many. */
+function boundedFundings(fundings: readonly FundingRecord[]) {
+  if (fundings.length < REMEMBERED_FUNDINGS) return fundings;
+  const oldest = fundings.findIndex(({ state }) => state === FUNDING_RETIRED);
+  if (oldest >= 0) return fundings.filter((_, i) => i !== oldest);
+  return refuseState(`${fundings.length} funding outputs, want fewer`);
+}
+
+function isSameSetup(a: ChannelSetup, b: ChannelSetup): boolean {
+  const name = ({ remoteBasepoints: points, ...setup }: ChannelSetup) =>
+    [
+      setup.isOutbound,
+      setup.localToSelfDelay,
+      setup.remoteToSelfDelay,
+      setup.channelType.toHex(),
+      ...Object.values(points).map((point) => point.toHex()),
+    ].join();
+  return name(a) === name(b);
+}
+
+/** BOLT 2: an upfront script holds for the channel's whole life. */
+function isSameScript(known: Uint8Array, found: Uint8Array): boolean {
+  // channeld leaves scripts out when it announces a splice.
+  return found.length === 0 || isSameBytes(known, found);
+}
+
+function checkSameSetup(
+  known: ChannelSetup,
+  request: RequestOf<"setup_channel">,
+): void {
+  const isSame = isSameSetup(known, setupOf(request)) &&
+    isSameScript(known.localShutdownScript, request.localShutdownScript) &&
+    isSameScript(known.remoteShutdownScript, request.remoteShutdownScript);
+  if (!isSame) refuseState("another setup of the channel, want the same");
+}
+
+function checkSameFunding(
+  known: FundingRecord,
+  request: RequestOf<"setup_channel">,
+): void {
+  const isSame = known.value === request.channelValue &&
+    isSameBytes(known.remoteFundingKey, request.remoteFundingPubkey);
+  if (!isSame) refuseState("another value or key of a funding output");
+}
+
+/** The setup to go on with: the same, or a new one where nothing was promised. */
+function settleSetup(record: ChannelRecord, next: ChannelSetup): ChannelSetup {
+  const { setup } = record;
+  if (setup === null) return next;
+  const isSame = isSameSetup(setup, next) &&
+    isSameScript(setup.localShutdownScript, next.localShutdownScript) &&
+    isSameScript(setup.remoteShutdownScript, next.remoteShutdownScript);
+  if (isSame) return setup;
+  return isUntouched(record)
+    ? next
+    : refuseState("another setup of the channel, want the same");
+}
+
+function checkSetup(
+  call: Call,
+  request: RequestOf<"setup_channel">,
+  isSplice: boolean,
+): void {
+  const { judge } = call;
+  const { channelType, channelValue, pushValue, isOutbound } = request;
+  judge.require(
+    "policy-channel-safe-type",
+    hasStaticRemotekey(channelType) && hasOnlySafeBits(channelType),
+    () =>
+      `channel type ${channelType.toHex()}, want static remote keys, ` +
+      "without or with zero-fee anchors",
+  );
+  checkDelays(judge, request);
+  judge.require(
+    "policy-routing-balanced",
+    // For a splice, CLN puts a difference there that may wrap around zero: what
+    // it gives away shows when the splice itself is signed.
+    isSplice || !isOutbound || channelValue * 1000n >= pushValue,
+    () => `pushes ${pushValue} msat of ${channelValue} sat, want less`,
+  );
+  judge.require(
+    "policy-funding-max",
+    channelValue <= judge.policy.maxChannelSizeSat,
+    () =>
+      `channel of ${channelValue} sat, want ` +
+      `${judge.policy.maxChannelSizeSat} or less`,
+  );
+  checkShutdownScript(call, request);
+}
+
+function checkDelays(
+  judge: Judge,
+  { localToSelfDelay, remoteToSelfDelay }: RequestOf<"setup_channel">,
+): void {
+  const { minDelay, maxDelay } = judge.policy;
+  const isIn = (delay: number) => delay >= minDelay && delay <= maxDelay;
+  judge.require(
+    "policy-channel-contest-delay-range-holder",
+    isIn(remoteToSelfDelay),
+    () =>
+      `our outputs wait ${remoteToSelfDelay}, want ${minDelay} to ${maxDelay}`,
+  );
+  judge.require(
+    "policy-channel-contest-delay-range-counterparty",
+    isIn(localToSelfDelay),
+    () =>
+      `the peer's outputs wait ${localToSelfDelay}, want ${minDelay} to ` +
+      `${maxDelay}`,
+  );
+}
+
+/** Where a cooperative close will pay us, when that was promised up front. */
+function checkShutdownScript(
+  { state, judge }: Call,
+  request: RequestOf<"setup_channel">,
+): void {
+  const { localShutdownScript: script, localShutdownWalletIndex } = request;
+  if (script.length === 0) return;
+  const path = localShutdownWalletIndex === null
+    ? null
+    : [localShutdownWalletIndex];
+  const isOurs = state.cache.walletOf(state.keys).indexOf(
+    script,
+    path === null ? [] : [path],
+    state.memory.node().walletHighWater,
+  ) !== null;
+  judge.require(
+    "policy-mutual-destination-allowlisted",
+    isOurs || allowsScript(state.allowlist, script, path) ||
+      isConsented(
+        state.consent,
+        "unknown_destination",
+        `unknown_destination/${script.toHex()}`,
+        () => `closing a channel to the script ${script.toHex()}`,
+      ),
+    () => `closes to script ${script.toHex()}, want ours or one that is listed`,
+  );
+}
+
+/** 32: whether a funding output is buried. This signer has no chain to ask. */
 export function answerCheckOutpoint(): Answer {
   const isBuried = true;
   return { reply: encodeMessage(REPLIES.check_outpoint_reply, { isBuried }) };
 }
 
 /** 37: a funding output is the channel's from here on. */
-export function answerLockOutpoint(): Answer {
-  return { reply: encodeMessage(REPLIES.lock_outpoint_reply, {}) };
+export function answerLockOutpoint(
+  call: Call,
+  request: RequestOf<"lock_outpoint">,
+): Answer {
+  const reply = encodeMessage(REPLIES.lock_outpoint_reply, {});
+  const { id, record } = readyChannel(call);
+  const locked = outpointOf(request);
+  const at = record.fundings.findIndex(({ outpoint }) =>
+    isSameOutpoint(outpoint, locked)
+  );
+  const funding = record.fundings[at];
+  const isKnown = funding !== undefined && funding.state !== FUNDING_RETIRED;
+  call.judge.require(
+    "policy-splice-known-outpoint",
+    isKnown,
+    () => "locks an output that is not the channel's, want a funding output",
+  );
+  call.judge.require(
+    "policy-onchain-initial-commitment-countersigned",
+    onSameOutput(record.holder.current, { funding: locked }) !== null,
+    () => "locks an output without a commitment of ours, want one first",
+  );
+  if (!isKnown || funding.state === FUNDING_LOCKED) return { reply };
+  return {
+    reply,
+    writes: [{ kind: "channel", id, record: withLocked(record, locked) }],
+  };
 }
 
-/** 34: a channel is over. */
-export function answerForgetChannel(): Answer {
-  return { reply: encodeMessage(REPLIES.forget_channel_reply, {}) };
+/** The record with one output left, and the commitments on that. */
+function withLocked(record: ChannelRecord, locked: Outpoint): ChannelRecord {
+  const { holder, counterparty } = record;
+  const isKept = ({ funding }: CommitmentRecord) =>
+    isSameOutpoint(funding, locked);
+  return {
+    ...record,
+    presigned: [],
+    fundings: record.fundings.map((each) => ({
+      ...each,
+      state: isSameOutpoint(each.outpoint, locked)
+        ? FUNDING_LOCKED
+        : FUNDING_RETIRED,
+    })),
+    holder: {
+      ...holder,
+      current: holder.current.filter(isKept),
+      pending: holder.pending.filter(isKept),
+    },
+    counterparty: {
+      ...counterparty,
+      current: counterparty.current.filter(isKept),
+      previous: counterparty.previous.filter(isKept),
+    },
+  };
 }
 
-/** 36: the peer revoked; channeld checks the secret itself. */
-export function answerValidateRevocation(): Answer {
-  return { reply: encodeMessage(REPLIES.validate_revocation_reply, {}) };
+/** 34: a channel is over. What was signed for it stays remembered. */
+export function answerForgetChannel(
+  { state }: Call,
+  { id: peerId, dbid }: RequestOf<"forget_channel">,
+): Answer {
+  const reply = encodeMessage(REPLIES.forget_channel_reply, {});
+  const id = { peerId, dbid };
+  const known = state.memory.channel(id);
+  if (known === null || known.isForgotten) return { reply };
+  const record = known.setup === null ? null : { ...known, isForgotten: true };
+  return { reply, writes: [{ kind: "channel", id, record }] };
 }

@@ -5,11 +5,17 @@
  * Standard: BOLT 7. Signatures stand first in each message and cover everything
  * behind them, fields of later releases included.
  *
- * What it does not do: read what is announced beyond its type.
+ * A channel_announcement is the one message that a funding key signs over bytes
+ * of somebody else's choice, so all of its fields are read: what names another
+ * chain, node or key could be a transaction's digest in disguise.
+ *
+ * What it does not do: read the other messages beyond their type. The node key
+ * holds no money.
  *
  * @module
  */
 
+import { isSameBytes } from "../bitcoin/bytes.ts";
 import { signGround } from "../bitcoin/sign.ts";
 import { sha256d } from "../crypto/hash.ts";
 import type { ChannelId } from "../keyderiv/channel.ts";
@@ -68,14 +74,46 @@ export function answerChannelUpdate(
   return { reply: encodeMessage(REPLIES.cupdate_sig_reply, { cu: signed }) };
 }
 
+/** Whom a channel_announcement has to name. */
+interface Announced {
+  readonly genesisHash: Uint8Array;
+  readonly nodeId: Uint8Array;
+  readonly fundingKey: Uint8Array;
+}
+
+/** BOLT 7: features, chain, short id, two nodes, and their keys in that order. */
+function isAnnouncementOf(ca: Uint8Array, wanted: Announced): boolean {
+  const start = CHANNEL_ANNOUNCEMENT.signedFrom;
+  const view = new DataView(ca.buffer, ca.byteOffset, ca.byteLength);
+  if (ca.length < start + 2) return false;
+  const chain = start + 2 + view.getUint16(start);
+  const nodes = chain + 32 + 8;
+  const keys = nodes + 2 * 33;
+  const isAt = (at: number, bytes: Uint8Array) =>
+    isSameBytes(ca.subarray(at, at + bytes.length), bytes);
+  return isAt(chain, wanted.genesisHash) &&
+    [0, 33].some((side) =>
+      isAt(nodes + side, wanted.nodeId) && isAt(keys + side, wanted.fundingKey)
+    );
+}
+
 /** A channel_announcement, by the node and by the channel's funding key. */
 function signChannelAnnouncement(
-  { state }: Call,
+  { state, judge }: Call,
   ca: Uint8Array,
   channel: ChannelId,
 ): { nodeSignature: EcdsaSignature; bitcoinSignature: EcdsaSignature } {
   const digest = digestOf(ca, CHANNEL_ANNOUNCEMENT);
   const { funding } = state.channels.keysOf(channel);
+  judge.require(
+    "policy-gossip-announcement",
+    isAnnouncementOf(ca, {
+      genesisHash: state.network.genesisHash,
+      nodeId: state.identity.nodeId,
+      fundingKey: funding.point,
+    }),
+    () => "announces no channel between us and the peer, want one of ours",
+  );
   return {
     nodeSignature: signGround(digest, state.keys.node.secret),
     bitcoinSignature: signGround(digest, funding.secret),

@@ -9,6 +9,8 @@
  * | code | when |
  * | --- | --- |
  * | 400 | not a request, not whole, a failed check of the stock hsmd, not initialised |
+ * | 403 | refused: a rule of the policy, or what the channel's state does not allow |
+ * | 409 | the owner is to be asked; for the box, which then asks again or refuses |
  * | 500 | a mistake of ours; nothing was signed |
  *
  * //~ A signer could throw and let its caller find words for it. But the caller
@@ -16,8 +18,10 @@
  * //~ that it can do with a request that cannot be met: say so and go on. So the
  * //~ one catch of the core is here, at its edge. Next: signer/channel.ts.
  *
- * What it does not do: permissions of connections, which the broker knows, and
- * policy, of which there is none yet: this signs what the stock hsmd would.
+ * A step changes nothing: what has to be remembered is in its writes, which the
+ * shell makes durable before the reply leaves.
+ *
+ * What it does not do: permissions of connections, which the broker knows.
  *
  * @module
  */
@@ -25,7 +29,9 @@
 import type { Network } from "../bitcoin/networks.ts";
 import { Secret } from "../crypto/secret.ts";
 import {
+  ConsentNeeded,
   DecodeError,
+  PolicyViolation,
   RequestError,
   SIGNER_ERROR_CODES,
   type SignerErrorCode,
@@ -40,14 +46,32 @@ import {
 } from "../wire/message.ts";
 import { statusText } from "../wire/status.ts";
 import { encodeSignerError, SIGNER_MESSAGES } from "../wire/vls.ts";
-import { type Call, refuseBad } from "./call.ts";
+import { type Allowlist, createAllowlist } from "../policy/allowlist.ts";
+import { type Consent, NO_CONSENT } from "../policy/consent.ts";
+import { createJudge } from "../policy/judge.ts";
+import { defaultPolicy, type Policy } from "../policy/limits.ts";
+import * as approval from "./approval.ts";
+import * as broadcast from "./broadcast.ts";
+import { KeyCache } from "./cache.ts";
+import { type Call, logLine, refuseBad } from "./call.ts";
 import * as channel from "./channel.ts";
+import { holderKeys } from "./commitment.ts";
+import * as counterparty from "./counterparty.ts";
 import * as gossip from "./gossip.ts";
+import * as holder from "./holder.ts";
 import { applyInit, applyPreinit } from "./init.ts";
 import * as message from "./message.ts";
 import * as node from "./node.ts";
+import { type Memory, SignerMemory } from "./memory.ts";
 import { pointCheckOf } from "./points.ts";
-import type { Answer, SignerInput, SignerState, Step } from "./state.ts";
+import type {
+  Answer,
+  Effect,
+  PrepareEffect,
+  SignerInput,
+  SignerState,
+  Step,
+} from "./state.ts";
 import * as transaction from "./transaction.ts";
 import * as wallet from "./wallet.ts";
 
@@ -67,6 +91,14 @@ export interface SignerOptions {
   readonly network: Network;
   /** Allows keys to be forced on the main network. */
   readonly isDeveloper: boolean;
+  /** What is remembered; nothing unless given. */
+  readonly memory?: Memory;
+  /** The owner's limits; the strict default of the network unless given. */
+  readonly policy?: Policy;
+  /** Nobody unless given. */
+  readonly allowlist?: Allowlist;
+  /** None unless given. */
+  readonly consent?: Consent;
 }
 
 /** A signer that waits for init. */
@@ -76,6 +108,12 @@ export function createSigner(options: SignerOptions): SignerState {
     kind: "locked",
     network,
     isDeveloper,
+    memory: options.memory ?? new SignerMemory(),
+    policy: options.policy ?? defaultPolicy(network.name),
+    allowlist: options.allowlist ?? createAllowlist([], network),
+    consent: options.consent ?? NO_CONSENT,
+    feeReference: null,
+    cache: new KeyCache(),
     secretFile: secretFile instanceof Secret
       ? secretFile
       : new Secret(secretFile),
@@ -90,7 +128,8 @@ export function createSigner(options: SignerOptions): SignerState {
 /** How one type of request is met, from bytes to step. */
 interface Meeting {
   readonly type: number;
-  readonly meet: (state: SignerState, input: SignerInput) => Step;
+  /** `now` is Unix time in seconds. */
+  readonly meet: (state: SignerState, input: SignerInput, now: number) => Step;
 }
 
 // deno-lint-ignore no-explicit-any
@@ -108,7 +147,7 @@ function readerOf<F extends Fields>(
   };
 }
 
-/** A request that needs keys: it is answered and changes nothing. */
+/** A request that needs keys: it is judged, and answered. */
 function answered<F extends Fields>(
   row: Row<F>,
   answer: (call: Call, request: StructValue<F>) => Answer,
@@ -116,11 +155,15 @@ function answered<F extends Fields>(
   const read = readerOf(row);
   return {
     type: row.type,
-    meet(state, { peerId, dbid, message }) {
+    meet(state, { peerId, dbid, message }, now) {
       if (state.kind !== "ready") return refuseBad(NOT_INITIALISED);
-      const call = { state, connection: { peerId, dbid } };
-      const { reply, effects = [] } = answer(call, read(message));
-      return { state, reply, effects };
+      const judge = createJudge(state.policy, now);
+      const call = { state, connection: { peerId, dbid }, judge };
+      const { reply, effects = [], writes = [] } = answer(call, read(message));
+      const warnings = judge.warnings.map(({ tag, text }) =>
+        logLine("unusual", `let pass with a warning: ${tag}: ${text}`)
+      );
+      return { state, reply, writes, effects: [...effects, ...warnings] };
     },
   };
 }
@@ -155,7 +198,7 @@ export const HANDLERS: Readonly<Record<RequestName, Meeting>> = {
   ),
   sign_commitment_tx: answered(
     R.sign_commitment_tx,
-    transaction.answerSignCommitment,
+    broadcast.answerSignCommitment,
   ),
   node_announcement_sig_req: answered(
     R.node_announcement_sig_req,
@@ -194,7 +237,7 @@ export const HANDLERS: Readonly<Record<RequestName, Meeting>> = {
   ),
   sign_remote_commitment_tx: answered(
     R.sign_remote_commitment_tx,
-    transaction.answerSignRemoteCommitment,
+    counterparty.answerSignRemoteCommitment,
   ),
   sign_remote_htlc_tx: answered(
     R.sign_remote_htlc_tx,
@@ -228,24 +271,24 @@ export const HANDLERS: Readonly<Record<RequestName, Meeting>> = {
   forget_channel: answered(R.forget_channel, channel.answerForgetChannel),
   validate_commitment_tx: answered(
     R.validate_commitment_tx,
-    channel.answerValidateCommitment,
+    holder.answerValidateCommitment,
   ),
   validate_revocation: answered(
     R.validate_revocation,
-    channel.answerValidateRevocation,
+    counterparty.answerValidateRevocation,
   ),
   lock_outpoint: answered(R.lock_outpoint, channel.answerLockOutpoint),
   preapprove_invoice: answered(
     R.preapprove_invoice,
-    (call) => message.answerPreapproveInvoice(call, {}),
+    approval.answerPreapproveInvoice,
   ),
   preapprove_keysend: answered(
     R.preapprove_keysend,
-    (call) => message.answerPreapproveKeysend(call, {}),
+    approval.answerPreapproveKeysend,
   ),
   revoke_commitment_tx: answered(
     R.revoke_commitment_tx,
-    channel.answerRevokeCommitment,
+    holder.answerRevokeCommitment,
   ),
   sign_bolt12_2: answered(R.sign_bolt12_2, message.answerSignBolt12Second),
   bip137_sign_message: answered(
@@ -254,11 +297,11 @@ export const HANDLERS: Readonly<Record<RequestName, Meeting>> = {
   ),
   preapprove_invoice_check: answered(
     R.preapprove_invoice_check,
-    message.answerPreapproveInvoice,
+    approval.answerPreapproveInvoice,
   ),
   preapprove_keysend_check: answered(
     R.preapprove_keysend_check,
-    message.answerPreapproveKeysend,
+    approval.answerPreapproveKeysend,
   ),
   check_bip86_pubkey: answered(
     R.check_bip86_pubkey,
@@ -294,8 +337,16 @@ const SIGNER_ANSWERS: readonly Meeting[] = [
     state,
     reply: encodeMessage(SIGNER_MESSAGES.pong, { id, message: PONG }),
     effects: [],
+    writes: [],
   })),
   answered(SIGNER_MESSAGES.node_info, node.answerNodeInfo),
+  applied(SIGNER_MESSAGES.fee_reference, (state, { feeratePerKw }) => ({
+    // Believed within the owner's hard maximum, which every use of it applies.
+    state: { ...state, feeReference: feeratePerKw },
+    reply: encodeMessage(SIGNER_MESSAGES.fee_reference_reply, {}),
+    effects: [],
+    writes: [],
+  })),
 ];
 
 const PONG = new TextEncoder().encode("pong");
@@ -308,13 +359,12 @@ const MEETINGS: ReadonlyMap<number, Meeting> = new Map(
 /**
  * Answers one request. Total: any bytes give a step, and no call throws.
  *
- * `now` (Unix time in milliseconds) is for what depends on time; nothing does
- * yet.
+ * `now` is Unix time in milliseconds: invoices expire, limits are per time.
  */
 export function step(
   state: SignerState,
   input: SignerInput,
-  _now: number,
+  now: number,
 ): Step {
   const type = messageType(input.message);
   try {
@@ -322,15 +372,39 @@ export function step(
     if (meeting === undefined) {
       return refuseBad(`Cannot answer ${messageName(type)}: not a request`);
     }
-    return meeting.meet(state, input);
+    return meeting.meet(state, input, Math.floor(now / 1000));
   } catch (error) {
-    return { state, reply: encodeError(error, type), effects: [] };
+    const reply = encodeError(error, type);
+    return { state, reply, effects: questionsOf(error), writes: [] };
   }
+}
+
+/** Does work ahead of the request that will want it. */
+export function prepare(
+  state: SignerState,
+  { channel: id, number }: PrepareEffect,
+): void {
+  const record = state.memory.channel(id);
+  if (state.kind !== "ready" || !record?.setup) return;
+  holderKeys({ state }, { id, record, setup: record.setup }, number);
+}
+
+/** What the owner has to be asked before the request can be answered. */
+function questionsOf(error: unknown): readonly Effect[] {
+  if (!(error instanceof ConsentNeeded)) return [];
+  const { kind: consentKind, key, question } = error;
+  return [{ kind: "ask", consentKind, key, question }];
 }
 
 /** Names what is safe to name: an unforeseen error may quote what it choked on. */
 function encodeError(error: unknown, type: number | null): Uint8Array {
-  const { badRequest, internal } = SIGNER_ERROR_CODES;
+  const { badRequest, refused, consentNeeded, internal } = SIGNER_ERROR_CODES;
+  if (error instanceof PolicyViolation) {
+    return errorFrame(refused, error.message);
+  }
+  if (error instanceof ConsentNeeded) {
+    return errorFrame(consentNeeded, error.message);
+  }
   if (error instanceof RequestError) {
     return errorFrame(error.code, error.message);
   }

@@ -79,6 +79,7 @@ export function applyPreinit(
     },
     reply: null,
     effects: [],
+    writes: [],
   };
 }
 
@@ -89,11 +90,11 @@ export function applyInit(state: SignerState, request: Init): Step {
   checkForcedKeys(state, request);
   const secret = open(state.secretFile, request);
   if (secret instanceof SecretFileError) {
-    return { state, reply: encodeFailure(secret), effects: [] };
+    return { state, reply: encodeFailure(secret), effects: [], writes: [] };
   }
   const ready = becomeReady(state, request, { version, secret });
   const reply = encodeInitReply(ready, secret);
-  return { state: ready, reply, effects: [] };
+  return { state: ready, reply, effects: [], writes: [] };
 }
 
 /**

@@ -23,7 +23,7 @@ import { deriveNamedSecret, deriveWalletKey } from "../keyderiv/node.ts";
 import { Writer } from "../wire/codec.ts";
 import { REPLIES, type RequestOf, REQUESTS } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
-import { type Call, logLine } from "./call.ts";
+import type { Call } from "./call.ts";
 import type { Answer } from "./state.ts";
 
 const utf8 = new TextEncoder();
@@ -137,33 +137,4 @@ export function answerSignBolt12Second(
   );
   const sig = signTaproot(bolt12Digest(request), key);
   return { reply: encodeMessage(REPLIES.sign_bolt12_2_reply, { sig }) };
-}
-
-/** 38 and 51: may this invoice be paid? The stock hsmd answers both alike. */
-export function answerPreapproveInvoice(
-  { state }: Call,
-  { checkOnly = false }: { readonly checkOnly?: boolean },
-): Answer {
-  const approved = !state.switches.failPreapprove;
-  return {
-    reply: encodeMessage(REPLIES.preapprove_invoice_reply, { approved }),
-    effects: [checkOnlyLine("preapprove_invoice", checkOnly)],
-  };
-}
-
-/** 39 and 52: may this be paid without an invoice? */
-export function answerPreapproveKeysend(
-  { state }: Call,
-  { checkOnly = false }: { readonly checkOnly?: boolean },
-): Answer {
-  const approved = !state.switches.failPreapprove;
-  return {
-    reply: encodeMessage(REPLIES.preapprove_keysend_reply, { approved }),
-    effects: [checkOnlyLine("preapprove_keysend", checkOnly)],
-  };
-}
-
-/** Core Lightning's tests wait for this line. */
-function checkOnlyLine(name: string, checkOnly: boolean) {
-  return logLine("debug", `${name}: check_only=${checkOnly ? 1 : 0}`);
 }

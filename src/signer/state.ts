@@ -9,20 +9,26 @@
  * ```
  *
  * State is a readonly record; a step returns the next one. Before init there is
- * the secret file as bytes, after it the keys that came out of it. Nothing of a
- * channel is kept: this signer signs what it is asked to sign, like the stock
- * hsmd. The ring of channel keys is a memory of a pure function.
+ * the secret file as bytes, after it the keys that came out of it. What must
+ * survive is in the records of {@link Memory}: a step reads them and says in
+ * writes what is to change; the shell makes that durable, then true. The ring of
+ * channel keys and the cache are memories of pure functions.
  *
- * What it does not do: persist. There is nothing yet that must survive.
+ * What it does not do: persist.
  *
  * @module
  */
 
 import type { Network } from "../bitcoin/networks.ts";
 import type { Secret } from "../crypto/secret.ts";
-import type { ChannelKeyRing } from "../keyderiv/channel.ts";
+import type { ChannelId, ChannelKeyRing } from "../keyderiv/channel.ts";
 import type { NodeIdentity, NodeKeys } from "../keyderiv/node.ts";
+import type { Allowlist } from "../policy/allowlist.ts";
+import type { Consent } from "../policy/consent.ts";
+import type { Policy } from "../policy/limits.ts";
 import type { NodeId } from "../wire/types.ts";
+import type { KeyCache } from "./cache.ts";
+import type { Memory, Write } from "./memory.ts";
 
 /** Switches of dev_preinit (99). */
 export interface DevSwitches {
@@ -34,8 +40,21 @@ export interface DevSwitches {
   readonly warnOnOvergrind: boolean;
 }
 
+/** What the owner allows: all of it comes from the card, none from the node. */
+export interface Ownership {
+  readonly policy: Policy;
+  readonly allowlist: Allowlist;
+  readonly consent: Consent;
+  /** Satoshi per 1000 weight that the broker last reported; null for never. */
+  readonly feeReference: number | null;
+}
+
 /** What holds before and after init. */
-interface Common {
+interface Common extends Ownership {
+  /** What the signer remembers; a step reads it, the shell changes it. */
+  readonly memory: Memory;
+  /** Memory of pure functions, shared by all states. */
+  readonly cache: KeyCache;
   readonly network: Network;
   /** Whether keys may be forced on a network of worth. */
   readonly isDeveloper: boolean;
@@ -74,12 +93,33 @@ export interface SignerInput {
 /** A line for the log, in words that tests of Core Lightning look for. */
 export interface LogEffect {
   readonly kind: "log";
-  readonly level: "debug" | "broken";
+  readonly level: "debug" | "info" | "unusual" | "broken";
   readonly text: string;
 }
 
+/** A question to the owner, without whose consent the request is refused. */
+export interface AskEffect {
+  readonly kind: "ask";
+  /** One of CONSENTS in policy/consent.ts. */
+  readonly consentKind: string;
+  /** Granted or declined under this name. */
+  readonly key: string;
+  readonly question: string;
+}
+
+/**
+ * Work that the next request will want done: for when the reply has left. It
+ * changes no answer, so it may as well not be done.
+ */
+export interface PrepareEffect {
+  readonly kind: "prepare";
+  readonly channel: ChannelId;
+  /** Number of the commitment of ours that comes next. */
+  readonly number: bigint;
+}
+
 /** What the shell has to do besides sending the reply. */
-export type Effect = LogEffect;
+export type Effect = LogEffect | AskEffect | PrepareEffect;
 
 /** One step: the state after it, what to answer, what else to do. */
 export interface Step {
@@ -87,10 +127,13 @@ export interface Step {
   /** Null only where the protocol has no answer (dev_preinit). */
   readonly reply: Uint8Array | null;
   readonly effects: readonly Effect[];
+  /** What must be durable before the reply leaves. */
+  readonly writes: readonly Write[];
 }
 
-/** What a handler gives when it changes nothing. */
+/** What a handler gives: an answer, and what has to be remembered first. */
 export interface Answer {
   readonly reply: Uint8Array;
   readonly effects?: readonly Effect[];
+  readonly writes?: readonly Write[];
 }

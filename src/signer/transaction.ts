@@ -16,18 +16,26 @@
  *
  * Standard: BOLT 3.
  *
- * What it does not do: look at outputs, fees, HTLCs or revocations. It signs
- * what it is asked to sign.
+ * Each is judged before it is signed: closes by `closing.ts`, HTLC transactions
+ * and sweeps by `onchain.ts`, splices by `spending.ts`.
+ *
+ * What it does not do: judge commitments (`holder.ts`, `counterparty.ts`).
  *
  * @module
  */
 
+import { isSameBytes } from "../bitcoin/bytes.ts";
 import { keyPairOf, publicKeyOf, toPrivateKey } from "../bitcoin/keys.ts";
 import { decodePsbt, type Psbt, spentOutput } from "../bitcoin/psbt.ts";
 import { redeem2of2 } from "../bitcoin/script.ts";
 import { hashSegwitV0 } from "../bitcoin/sighash.ts";
 import { encodeDer, signGround } from "../bitcoin/sign.ts";
-import { decodeTx, type Tx } from "../bitcoin/tx.ts";
+import {
+  decodeTx,
+  encodeTxWithoutWitness,
+  type Tx,
+  txidOf,
+} from "../bitcoin/tx.ts";
 import type { Secret } from "../crypto/secret.ts";
 import type { ChannelId } from "../keyderiv/channel.ts";
 import {
@@ -35,6 +43,8 @@ import {
   deriveRevocationPrivateKey,
 } from "../lightning/keys.ts";
 import { perCommitmentSecret } from "../lightning/shachain.ts";
+import { checkSpend } from "../policy/spend.ts";
+import { checkSplice } from "../policy/splice.ts";
 import { REPLIES, type RequestOf } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
 import {
@@ -44,14 +54,36 @@ import {
   SIGHASH_ALL,
   SIGHASH_SINGLE_ANYONECANPAY,
 } from "../wire/types.ts";
-import { type Call, overgrindLine, refuseBad } from "./call.ts";
+import { type Call, overgrindLine, readyChannel, refuseBad } from "./call.ts";
+import { checkMutualClose } from "./closing.ts";
+import type { Write } from "./memory.ts";
+import {
+  checkDelayedSweep,
+  checkHtlcSweep,
+  checkLocalHtlcTx,
+  checkPenaltySweep,
+  checkRemoteHtlcTx,
+} from "./onchain.ts";
+import {
+  type ChannelRecord,
+  FUNDING_LOCKED,
+  FUNDING_SIGNED,
+} from "./records.ts";
+import {
+  assumeClaims,
+  channelOutput,
+  consentTo,
+  fundingScript,
+  rememberSpend,
+  viewSpend,
+} from "./spending.ts";
 import type { Answer } from "./state.ts";
 
 /** DER of a ground signature with its sighash byte; fees count on it. */
 const GROUND_LENGTH = 71;
 
 /** A transaction, and what the PSBT beside it says of its inputs. */
-interface OpenTx {
+export interface OpenTx {
   readonly tx: Tx;
   readonly psbt: Psbt;
 }
@@ -124,33 +156,29 @@ function checkCommitment({ tx }: OpenTx): void {
   }
 }
 
-/** 5: our commitment, or a mutual close, to be broadcast. */
-export function answerSignCommitment(
+/** The signature of a transaction that lightningd will broadcast. */
+export function signForBroadcast(
   call: Call,
-  request: RequestOf<"sign_commitment_tx">,
+  channel: ChannelId,
+  tx: OpenTx,
+  remoteFundingKey: PubKey,
 ): Answer {
-  const { peerId, channelDbid: dbid, remoteFundingKey } = request;
-  const tx = readBitcoinTx(request.tx);
   checkCommitment(tx);
-  const sig = sign(
-    tx,
-    fundingSigning(call, { peerId, dbid }, remoteFundingKey),
-  );
+  const sig = sign(tx, fundingSigning(call, channel, remoteFundingKey));
   return {
     reply: encodeMessage(REPLIES.sign_commitment_tx_reply, { sig }),
     effects: effectsOf(call, sig),
   };
 }
 
-/** 19: the peer's commitment. */
-export function answerSignRemoteCommitment(
+/** The connection's channel signs the only input, which spends its output. */
+export function signFunding(
   call: Call,
-  request: RequestOf<"sign_remote_commitment_tx">,
+  tx: OpenTx,
+  remoteFundingKey: PubKey,
 ): Answer {
-  const tx = readBitcoinTx(request.tx);
   checkCommitment(tx);
-  const { connection } = call;
-  const signing = fundingSigning(call, connection, request.remoteFundingKey);
+  const signing = fundingSigning(call, call.connection, remoteFundingKey);
   return answerSigned(call, tx, signing);
 }
 
@@ -159,10 +187,9 @@ export function answerSignMutualClose(
   call: Call,
   request: RequestOf<"sign_mutual_close_tx">,
 ): Answer {
-  const tx = readBitcoinTx(request.tx);
-  const { connection } = call;
-  const signing = fundingSigning(call, connection, request.remoteFundingKey);
-  return answerSigned(call, tx, signing);
+  const open = readBitcoinTx(request.tx);
+  const writes = checkMutualClose(call, readyChannel(call), open);
+  return { ...signFunding(call, open, request.remoteFundingKey), writes };
 }
 
 /** 29: the input of a splice that spends the old funding output. */
@@ -170,16 +197,65 @@ export function answerSignSplice(
   call: Call,
   request: RequestOf<"sign_splice_tx">,
 ): Answer {
-  const tx = readBitcoinTx(request.tx);
+  const open = readBitcoinTx(request.tx);
   const { remoteFundingKey, inputIndex } = request;
   const { connection } = call;
+  const writes = judgeSplice(call, open, inputIndex);
   const signing = fundingSigning(
     call,
     connection,
     remoteFundingKey,
     inputIndex,
   );
-  return answerSigned(call, tx, signing);
+  return { ...answerSigned(call, open, signing), writes };
+}
+
+/** Applies the rules of a splice; what it gives is to be remembered. */
+function judgeSplice(
+  call: Call,
+  { tx, psbt }: OpenTx,
+  inputIndex: number,
+): readonly Write[] {
+  const { record } = readyChannel(call);
+  const input = tx.inputs[inputIndex];
+  const spent = input === undefined ? null : channelOutput(call, input);
+  const isConsented = consentTo(call, tx);
+  checkSplice(call.judge, {
+    isSameTx: isSameBytes(
+      encodeTxWithoutWitness(withoutScripts(tx)),
+      encodeTxWithoutWitness(psbt.tx),
+    ),
+    isChannelInput: spent !== null && spent.record === record &&
+      (spent.funding.state === FUNDING_SIGNED ||
+        spent.funding.state === FUNDING_LOCKED),
+    sharedOutputs: countShared(call, record, tx),
+  }, isConsented);
+  const spending = { psbt, tx, utxos: [], mayBeEarly: true, protection: null };
+  const view = viewSpend(call, spending);
+  const { feeReference } = call.state;
+  const { fee } = checkSpend(call.judge, view, { feeReference, isConsented });
+  return view.isEarly
+    ? assumeClaims(call, tx)
+    : rememberSpend(call, spending, fee);
+}
+
+/** A peer's P2SH input has its script in the transaction, and not in a PSBT. */
+function withoutScripts(tx: Tx): Tx {
+  const scriptSig = new Uint8Array();
+  const inputs = tx.inputs.map((input) => ({ ...input, scriptSig }));
+  return { ...tx, inputs };
+}
+
+/** Outputs that are this channel's next, set up already or not yet. */
+function countShared(call: Call, record: ChannelRecord, tx: Tx): number {
+  const txid = txidOf(tx);
+  const scripts = record.fundings.map(({ remoteFundingKey }) =>
+    fundingScript(call, record, remoteFundingKey)
+  );
+  return tx.outputs.filter(({ script }, index) =>
+    channelOutput(call, { txid, index })?.record === record ||
+    scripts.some((shared) => isSameBytes(shared, script))
+  ).length;
 }
 
 // --------------------------------------------------------------------- HTLCs
@@ -204,7 +280,13 @@ export function answerSignRemoteHtlc(
   request: RequestOf<"sign_remote_htlc_tx">,
 ): Answer {
   const { htlc } = call.state.channels.keysOf(call.connection);
-  return answerSigned(call, readBitcoinTx(request.tx), {
+  const open = readBitcoinTx(request.tx);
+  const { wscript, remotePerCommitPoint: point } = request;
+  checkRemoteHtlcTx(call, { ...open, wscript }, {
+    point,
+    isAnchored: request.optionAnchorOutputs,
+  });
+  return answerSigned(call, open, {
     key: derivePrivateKey(htlc, request.remotePerCommitPoint),
     script: request.wscript,
     index: 0,
@@ -221,6 +303,11 @@ function signLocalHtlc(
 ): Answer {
   const tx = readBitcoinTx(request.tx);
   checkSingleInput(tx, index);
+  const { wscript, commitNum: number } = request;
+  checkLocalHtlcTx(call, channel, { ...tx, wscript }, {
+    number,
+    isAnchored: request.optionAnchorOutputs,
+  });
   const { htlc, shaseed } = call.state.channels.keysOf(channel);
   const secret = perCommitmentSecret(shaseed, request.commitNum);
   return answerSigned(call, tx, {
@@ -266,6 +353,11 @@ function signRemoteHtlcToUs(
 ): Answer {
   const tx = readBitcoinTx(request.tx);
   checkSingleInput(tx, index);
+  const { wscript, remotePerCommitmentPoint: point } = request;
+  checkHtlcSweep(call, channel, { ...tx, wscript }, {
+    point,
+    isAnchored: request.optionAnchorOutputs,
+  });
   const { htlc } = call.state.channels.keysOf(channel);
   return answerSigned(call, tx, {
     key: derivePrivateKey(htlc, request.remotePerCommitmentPoint),
@@ -302,6 +394,8 @@ function signDelayedPayment(
 ): Answer {
   const tx = readBitcoinTx(request.tx);
   checkSingleInput(tx, index);
+  const { wscript, commitNum } = request;
+  checkDelayedSweep(call, channel, { ...tx, wscript }, commitNum);
   const { delayedPayment, shaseed } = call.state.channels.keysOf(channel);
   const secret = perCommitmentSecret(shaseed, request.commitNum);
   return answerSigned(call, tx, {
@@ -339,6 +433,8 @@ function signPenalty(
   checkSingleInput(tx, index);
   const { revocation } = call.state.channels.keysOf(channel);
   const revoked = keyPairOf(toPrivateKey(request.revocationSecret));
+  const { wscript } = request;
+  checkPenaltySweep(call, channel, { ...tx, wscript }, revoked.secret);
   return answerSigned(call, tx, {
     key: deriveRevocationPrivateKey(revocation, revoked),
     script: request.wscript,

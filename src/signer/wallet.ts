@@ -8,7 +8,10 @@
  *
  * Standards: BIP 174, BIP 371; BOLT 3 for what a peer's close pays us.
  *
- * What it does not do: look at where the money goes.
+ * Before anything is signed the transaction is judged (`policy/spend.ts`) by
+ * what it does with our money (`spending.ts`).
+ *
+ * What it does not do: judge.
  *
  * @module
  */
@@ -18,23 +21,41 @@ import { type KeyPair, keyPairOf } from "../bitcoin/keys.ts";
 import {
   decodePsbt,
   encodePsbt,
+  fieldOf,
   fieldsOf,
   INPUT,
   type Psbt,
   type PsbtInput,
+  spentOutput,
 } from "../bitcoin/psbt.ts";
 import {
   addKeyOrigin,
   setWitnessScript,
   signPsbt,
 } from "../bitcoin/psbt_sign.ts";
-import { p2wsh, scriptKind, toRemoteWithAnchors } from "../bitcoin/script.ts";
+import {
+  isP2wshOf,
+  p2wsh,
+  scriptKind,
+  toRemoteWithAnchors,
+} from "../bitcoin/script.ts";
+import type { ChannelId } from "../keyderiv/channel.ts";
 import { deriveWalletKey } from "../keyderiv/node.ts";
 import { derivePrivateKey } from "../lightning/keys.ts";
+import { anchorScript } from "../lightning/scripts.ts";
+import { commitmentWeight } from "../lightning/weight.ts";
+import { checkSpend, type Protection } from "../policy/spend.ts";
 import { REPLIES, type RequestOf } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
-import type { CloseInfo, HsmUtxo } from "../wire/types.ts";
+import type { CloseInfo, HsmUtxo, PubKey } from "../wire/types.ts";
 import { type Call, logLine, overgrindLine, refuseBad } from "./call.ts";
+import type { Write } from "./memory.ts";
+import {
+  consentTo,
+  holderCommitmentOn,
+  rememberSpend,
+  viewSpend,
+} from "./spending.ts";
 import type { Answer, Effect } from "./state.ts";
 
 /** Shortest DER with sighash byte that fees were computed for. */
@@ -53,24 +74,31 @@ export function answerSignWithdrawal(
   call: Call,
   { inputs, psbt }: RequestOf<"sign_withdrawal">,
 ): Answer {
-  const signed = signOurInputs(call, inputs, decodePsbt(psbt));
+  const open = decodePsbt(psbt);
+  const writes = judgeSpend(call, open, inputs, null);
+  const signed = signOurInputs(call, inputs, open);
   const reply = { psbt: encodePsbt(signed.psbt) };
   return {
     reply: encodeMessage(REPLIES.sign_withdrawal_reply, reply),
     effects: signed.effects,
+    writes,
   };
 }
 
 /** 149: an HTLC transaction that wallet inputs pay the fee of. */
 export function answerSignHtlcMingle(
   call: Call,
-  { inputs, psbt }: RequestOf<"sign_htlc_tx_mingle">,
+  { peerid, channelDbid, inputs, psbt }: RequestOf<"sign_htlc_tx_mingle">,
 ): Answer {
-  const signed = signOurInputs(call, inputs, decodePsbt(psbt));
+  const open = decodePsbt(psbt);
+  const channel = { peerId: peerid, dbid: channelDbid };
+  const writes = judgeSpend(call, open, inputs, protectionOf(call, channel));
+  const signed = signOurInputs(call, inputs, open);
   const reply = { psbt: encodePsbt(signed.psbt) };
   return {
     reply: encodeMessage(REPLIES.sign_htlc_tx_mingle_reply, reply),
     effects: signed.effects,
+    writes,
   };
 }
 
@@ -79,9 +107,12 @@ export function answerSignAnchorspend(
   call: Call,
   { peerid, channelDbid, inputs, psbt }: RequestOf<"sign_anchorspend">,
 ): Answer {
-  const wallet = signOurInputs(call, inputs, decodePsbt(psbt));
+  const open = decodePsbt(psbt);
   const channel = { peerId: peerid, dbid: channelDbid };
   const { funding } = call.state.channels.keysOf(channel);
+  checkAnchors(call, open, funding.point);
+  const writes = judgeSpend(call, open, inputs, protectionOf(call, channel));
+  const wallet = signOurInputs(call, inputs, open);
   const signed = signPsbt(wallet.psbt, funding);
   const reply = { psbt: encodePsbt(signed) };
   return {
@@ -90,7 +121,74 @@ export function answerSignAnchorspend(
       ...wallet.effects,
       ...signed.inputs.flatMap((input) => shortSignature(call, input)),
     ],
+    writes,
   };
+}
+
+/** Applies the rules of a spend; what it gives is to be remembered. */
+function judgeSpend(
+  call: Call,
+  psbt: Psbt,
+  utxos: readonly HsmUtxo[],
+  protection: Protection | null,
+): readonly Write[] {
+  const { tx } = psbt;
+  const isSigned = psbt.inputs.some((input) =>
+    utxos.some((utxo) => isSpending(input, utxo))
+  );
+  // Without a coin of ours it is given back as it came, whatever it does; the
+  // anchor of a fee bump holds next to nothing.
+  if (!isSigned) return [];
+  const spending = { psbt, tx, utxos, mayBeEarly: false, protection };
+  const { fee } = checkSpend(call.judge, viewSpend(call, spending), {
+    feeReference: call.state.feeReference,
+    isConsented: consentTo(call, tx),
+  });
+  return rememberSpend(call, spending, fee);
+}
+
+/** What a fee bump of a channel's transaction saves. */
+function protectionOf(
+  { state }: Call,
+  channel: ChannelId,
+): Protection {
+  const record = state.memory.channel(channel);
+  const states = record === null ? [] : record.fundings.flatMap((funding) => {
+    const commitment = holderCommitmentOn(record, funding.outpoint);
+    return commitment === null ? [] : [{ funding, commitment }];
+  });
+  // HTLCs of either direction may still become ours.
+  const stakes = states.map(({ funding, commitment }) =>
+    funding.value - commitment.toThem
+  );
+  const counts = states.map(({ commitment }) => commitment.htlcs.length);
+  return {
+    stake: stakes.reduce(larger, 0n),
+    parentWeight: commitmentWeight(Math.max(0, ...counts), true),
+  };
+}
+
+const larger = (a: bigint, b: bigint) => a > b ? a : b;
+
+/**
+ * The funding key signs every input that names it, and it is half of the key to
+ * the channel: here it may sign anchors only.
+ */
+function checkAnchors({ judge }: Call, psbt: Psbt, key: PubKey): void {
+  const script = anchorScript(key);
+  const other = psbt.inputs.findIndex((input) => {
+    const spent = spentOutput(input);
+    const witness = fieldOf(input, INPUT.witnessScript)?.value;
+    return fieldsOf(input, INPUT.keyOrigin)
+      .some(({ keyData }) => isSameBytes(keyData, key)) &&
+      !(spent !== null && isP2wshOf(spent.script, script) &&
+        witness !== undefined && isSameBytes(witness, script));
+  });
+  judge.require(
+    "policy-commitment-scripts",
+    other < 0,
+    () => `input ${other} names the funding key, want the channel's anchor`,
+  );
 }
 
 function signOurInputs(

@@ -4,6 +4,12 @@
  * A Sphinx device says hello with nothing. One of ours says who it is, which is
  * how the broker knows that requests may be sent again and several at a time.
  *
+ * | topic | from | payload |
+ * | --- | --- | --- |
+ * | hello | device | who it is, and where the history of its card stands |
+ * | card | device | where it stands after a commit, before the answer goes |
+ * | control | broker | why it does not take this device |
+ *
  * @module
  */
 
@@ -14,6 +20,7 @@ import {
   encode,
   fixed,
   struct,
+  u64,
   type ValueOf,
   wirestring,
 } from "./codec.ts";
@@ -32,6 +39,12 @@ export const nativeHello = struct("native_hello", {
     isLocked: { type: 3, codec: bool },
     /** The key that this device logs in with while it is locked. */
     cardKey: { type: 5, codec: pubkey },
+    /** Commits on the card so far. */
+    generation: { type: 7, codec: u64 },
+    /** Hash over the card's whole history. */
+    headHash: { type: 9, codec: fixed("head_hash", 32) },
+    /** Random bytes that the card's memory was made with. */
+    cardId: { type: 11, codec: fixed("card_id", 16) },
   }),
 });
 
@@ -54,4 +67,53 @@ export function decodeHello(payload: Uint8Array): NativeHello | null {
   if (magic.toHex() === MAGIC.toHex()) return tlvs;
   const found = `${magic.toHex()}, want ${MAGIC.toHex()}`;
   throw new DecodeError(nativeHello.name, "magic", 0, found);
+}
+
+/** Where the history of a card stands, as it travels. */
+export const cardHead = struct("card_head", {
+  magic: fixed("magic", MAGIC.length),
+  generation: u64,
+  hash: fixed("head_hash", 32),
+});
+
+/** A generation and the hash of its history. */
+export interface CardHead {
+  readonly generation: bigint;
+  readonly hash: Uint8Array;
+}
+
+/** Writes the payload of topic `card`. */
+export function encodeCardHead(head: CardHead): Uint8Array<ArrayBuffer> {
+  return encode(cardHead, { magic: MAGIC, ...head });
+}
+
+/** Reads the payload of topic `card`. @throws {DecodeError} */
+export function decodeCardHead(payload: Uint8Array): CardHead {
+  const { magic, generation, hash } = decode(cardHead, payload);
+  if (magic.toHex() === MAGIC.toHex()) return { generation, hash };
+  const found = `${magic.toHex()}, want ${MAGIC.toHex()}`;
+  throw new DecodeError(cardHead.name, "magic", 0, found);
+}
+
+/** What a broker says to a native device on topic `control`. */
+export const nativeControl = struct("native_control", {
+  magic: fixed("magic", MAGIC.length),
+  tlvs: tlvs("native_control_tlvs", {
+    /** Why the device is not taken; nothing changes by trying again. */
+    refusal: { type: 1, codec: wirestring },
+  }),
+});
+
+/** Writes a refusal. */
+export function encodeRefusal(reason: string): Uint8Array<ArrayBuffer> {
+  const refusal = new TextEncoder().encode(reason);
+  return encode(nativeControl, { magic: MAGIC, tlvs: { refusal } });
+}
+
+/** The refusal in a control message; null when it says something else. */
+export function decodeRefusal(payload: Uint8Array): string | null {
+  const isNative = payload.subarray(0, MAGIC.length).toHex() === MAGIC.toHex();
+  if (!isNative) return null;
+  const { refusal } = decode(nativeControl, payload).tlvs;
+  return refusal === undefined ? null : new TextDecoder().decode(refusal);
 }

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { Reader, u16, wirestring, Writer } from "./codec.ts";
+import { Reader, u16, u32, u64, wirestring, Writer } from "./codec.ts";
 import {
   decodeMessage,
   encodeMessage,
@@ -114,7 +114,7 @@ function readBody(reader: Reader, limit: number): Uint8Array {
 
 const nowhere = { permission: 0, replies: [] };
 
-/** Messages of VLS that CLN does not have, sorted by number. */
+/** Messages that CLN does not have, VLS's and ours, sorted by number. */
 export const SIGNER_MESSAGES = table({
   ping: request(1000, { id: u16, message: wirestring }, nowhere),
   node_info: request(1012, {}, nowhere),
@@ -126,6 +126,16 @@ export const SIGNER_MESSAGES = table({
   }),
   /** The only reply that says no: a code, and words for the operator. */
   signer_error: reply(3000, { code: u16, message: wirestring }),
+  /**
+   * Ours, for native devices: what transactions cost at this time (Unix,
+   * seconds), from the node's bitcoind. A device believes it within its owner's
+   * ceiling only.
+   */
+  fee_reference: request(3100, { feeratePerKw: u32, time: u64 }, {
+    permission: 0,
+    replies: [3101],
+  }),
+  fee_reference_reply: reply(3101, {}),
 });
 
 /** The number of a signer error, as the first two bytes of a reply. */
@@ -133,6 +143,9 @@ export const SIGNER_ERROR_TYPE = 3000;
 
 /** A signer error as it travels. */
 export type SignerError = MessageOf<typeof SIGNER_MESSAGES.signer_error>;
+
+/** What transactions cost, as the broker tells it. */
+export type FeeReference = MessageOf<typeof SIGNER_MESSAGES.fee_reference>;
 
 /** Reads a signer error. @throws {DecodeError} */
 export function decodeSignerError(message: Uint8Array): SignerError {

@@ -12,6 +12,7 @@ import {
   SETTING_NAMES,
   SETTINGS,
   showAddress,
+  showText,
 } from "../../src/cli/config.ts";
 import { ConfigError } from "../../src/errors.ts";
 
@@ -91,16 +92,21 @@ Deno.test("The file in the directory wins over the one above it, as a whole", ()
 });
 
 Deno.test("A value that cannot be used is named with its key, its source and what was wanted", () => {
-  const bad: Readonly<Record<(typeof SETTING_NAMES)[number], string>> = {
+  const bad: Readonly<Record<string, string>> = {
     mqtt_listen: "here",
     ws_listen: "on",
     pairing: "closed",
     token_window: "-1",
     cln_version: "latest",
     log_level: "loud",
+    bitcoind_url: "127.0.0.1:8332",
+    bitcoind_cookie: "",
+    bitcoind_user: "me:secret",
   };
   for (const name of SETTING_NAMES) {
     const value = bad[name];
+    if (name === "bitcoind_password") continue; // any text is one
+    assert.ok(value !== undefined, name);
     for (
       const [sources, source] of [
         [{ env: { [environmentName(name)]: value } }, environmentName(name)],
@@ -114,6 +120,25 @@ Deno.test("A value that cannot be used is named with its key, its source and wha
       assert.ok(message.includes(SETTINGS[name].wanted), message);
     }
   }
+});
+
+Deno.test("bitcoind is a web address without a password in it", () => {
+  const load1 = (text: string) =>
+    load({ env: { REMOTE_HSMD_BITCOIND_URL: text } }).bitcoind_url.value;
+  assert.equal(load1("off"), null);
+  assert.equal(load1("http://127.0.0.1:8332"), "http://127.0.0.1:8332");
+  for (const text of ["http://a:b@127.0.0.1:1", "ftp://x", "", "on"]) {
+    const { key } = failure({ env: { REMOTE_HSMD_BITCOIND_URL: text } });
+    assert.equal(key, "bitcoind_url", text);
+  }
+});
+
+Deno.test("A password is a value and never shown", () => {
+  const env = { REMOTE_HSMD_BITCOIND_PASSWORD: "hunter2" };
+  assert.equal(load({ env }).bitcoind_password.value, "hunter2");
+  assert.equal(showText(SETTINGS.bitcoind_password, "hunter2"), "(not shown)");
+  assert.equal(showText(SETTINGS.bitcoind_password, ""), '""');
+  assert.equal(showText(SETTINGS.pairing, "open"), '"open"');
 });
 
 Deno.test("A file that is no TOML is named with the line where it ends to be", () => {

@@ -22,6 +22,7 @@ const IMPORTS = [
   "aedes",
   "mqtt",
   "smol-toml",
+  "tiny-secp256k1",
   "ws",
 ];
 const CONFIG = JSON.stringify({

@@ -10,12 +10,10 @@
 
 import { fromFileUrl, withDeno } from "./paths.ts";
 import { NETWORKS } from "../../src/bitcoin/networks.ts";
-import { Secret } from "../../src/crypto/secret.ts";
 import { Box } from "../../src/device/box.ts";
-import { openCard } from "../../src/device/card.ts";
-import { createSigner } from "../../src/signer/handle.ts";
 import { LOG_LEVELS, STATUS } from "../../src/wire/status.ts";
 import { decodeMessage, messageType } from "../../src/wire/message.ts";
+import { makeBox } from "./softkey.ts";
 import { Standin } from "./standin/standin.ts";
 
 /** What lightningd's version is here. */
@@ -176,20 +174,7 @@ export interface DeviceOptions {
 
 /** Starts a softkey inside this process. */
 export async function startBox(options: DeviceOptions): Promise<Box> {
-  const { folder, secret, network, url, say = () => {} } = options;
-  const box = new Box({
-    card: await openCard(`${folder}/card`),
-    signer: createSigner({
-      secretFile: new Secret(secret),
-      network,
-      isDeveloper: true,
-    }),
-    url,
-    software: "softkey under test",
-    say,
-    now: Date.now,
-    random: Math.random,
-  });
+  const box = await makeBox(options);
   box.start();
   return box;
 }

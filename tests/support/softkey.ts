@@ -5,6 +5,13 @@
  * @module
  */
 
+import type { Network } from "../../src/bitcoin/networks.ts";
+import { CONSENTER } from "../../src/device/approver.ts";
+import { Box } from "../../src/device/box.ts";
+import { openCard } from "../../src/device/card.ts";
+import { openCardStore, readCardState } from "../../src/device/card_state.ts";
+import { Desk } from "../../src/device/desk.ts";
+import { createSigner, step } from "../../src/signer/handle.ts";
 import { fromFileUrl, withDeno } from "./paths.ts";
 
 const ENTRY = fromFileUrl(new URL("../../src/device/main.ts", import.meta.url));
@@ -21,6 +28,58 @@ export interface SoftkeyOptions {
   readonly program?: string | undefined;
   /** What becomes of its lines; by default nothing. */
   readonly output?: "inherit" | "piped" | "null";
+}
+
+/** What a softkey inside the test is made of. */
+export interface BoxParts {
+  /** Where its card is put. */
+  readonly folder: string;
+  readonly url: string;
+  readonly secret: Uint8Array;
+  readonly network: Network;
+  readonly say?: (text: string) => void;
+}
+
+/** A softkey inside this process, not started; stop() lets go of its card. */
+export async function makeBox(parts: BoxParts): Promise<Box> {
+  const { folder, url, secret, network, say = () => {} } = parts;
+  const card = await openCard(`${folder}/card`);
+  const store = openCardStore(card.folder);
+  const { memory, tail, node, policy, allowlist } = readCardState(
+    store,
+    network,
+  );
+  const signer = createSigner({
+    secretFile: secret,
+    network,
+    isDeveloper: true,
+    memory,
+    policy,
+    allowlist,
+    consent: { mode: "always", granted: new Set(), declined: new Set() },
+  });
+  const now = Date.now;
+  const desk = new Desk({
+    signer,
+    step,
+    store,
+    memory,
+    tail,
+    node,
+    approver: CONSENTER,
+    say,
+    now,
+  });
+  return new Box({
+    card,
+    store,
+    desk,
+    url,
+    software: "softkey under test",
+    say,
+    now,
+    random: Math.random,
+  });
 }
 
 /** Starts `softkey run` with a secret file of its own. */

@@ -1,0 +1,121 @@
+/**
+ * The tables of a card, and how an older card becomes a newer one.
+ *
+ * | table | row |
+ * | --- | --- |
+ * | kv | key, version, value (empty: deleted), SHA-256 of these three |
+ * | meta | one: generation, head, sum of the row hashes, card id, their SHA-256 |
+ *
+ * The number of the schema is SQLite's `user_version`; `application_id` says
+ * that the file is a card at all. A change of the tables is one more entry of
+ * {@link MIGRATIONS}: all that a card lacks run in one transaction.
+ *
+ * What it does not do: change an entry that was released, ever.
+ *
+ * @module
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import { StoreError } from "../errors.ts";
+
+/** `RHSK`, at offset 68 of the file. */
+export const APPLICATION_ID = 0x5248_534b;
+
+/** What makes schema n+1 from schema n; the first makes an empty file a card. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE kv (
+    key TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    digest BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE meta (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    generation INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    sum BLOB NOT NULL,
+    card BLOB NOT NULL,
+    digest BLOB NOT NULL
+  ) STRICT;
+  `,
+];
+
+/** What {@linkcode upgradeSchema} found. */
+export interface SchemaChange {
+  /** 0 for a file that was empty. */
+  readonly before: number;
+  readonly after: number;
+}
+
+/** How a card is brought up to date. */
+export interface UpgradeOptions {
+  readonly migrations?: readonly string[];
+  /** Writes the first rows of a card that is new, in the same transaction. */
+  readonly fill: (db: DatabaseSync) => void;
+}
+
+/**
+ * Brings the open database to the newest schema, in one transaction.
+ *
+ * @throws {StoreError} for a file of another program or of a newer softkey
+ */
+export function upgradeSchema(
+  db: DatabaseSync,
+  path: string,
+  { migrations = MIGRATIONS, fill }: UpgradeOptions,
+): SchemaChange {
+  const before = readPragma(db, "user_version");
+  checkOwner(db, path, before);
+  const after = migrations.length;
+  if (before > after) {
+    throw new StoreError(
+      "open the card",
+      `${path} was written by a newer softkey: schema ${before}, want at ` +
+        `most ${after}; run that softkey, or a newer one`,
+    );
+  }
+  if (before < after) migrate(db, before, { migrations, fill });
+  return { before, after };
+}
+
+function checkOwner(db: DatabaseSync, path: string, version: number): void {
+  const id = readPragma(db, "application_id");
+  const isEmpty = version === 0 && id === 0 && countTables(db) === 0;
+  if (isEmpty || (id === APPLICATION_ID && version > 0)) return;
+  throw new StoreError(
+    "open the card",
+    `${path} is not a card's database: application ${id}, schema ${version}, ` +
+      `want application ${APPLICATION_ID}`,
+  );
+}
+
+function migrate(
+  db: DatabaseSync,
+  before: number,
+  { migrations = MIGRATIONS, fill }: UpgradeOptions,
+): void {
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    for (const statements of migrations.slice(before)) db.exec(statements);
+    if (before === 0) fill(db);
+    db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
+    db.exec(`PRAGMA user_version = ${migrations.length}`);
+    db.exec("COMMIT");
+  } catch (error) {
+    if (db.isTransaction) db.exec("ROLLBACK");
+    throw error;
+  }
+}
+
+function countTables(db: DatabaseSync): number {
+  const row = db.prepare("SELECT count(*) AS n FROM sqlite_schema").get();
+  return Number(row?.["n"]);
+}
+
+function readPragma(
+  db: DatabaseSync,
+  name: "user_version" | "application_id",
+): number {
+  return Number(db.prepare(`PRAGMA ${name}`).get()?.[name]);
+}

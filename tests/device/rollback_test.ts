@@ -1,0 +1,119 @@
+/**
+ * An owner who puts an old copy of the card back: the whole path, softkey, line
+ * and broker, on this machine.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { Broker } from "../../src/broker.ts";
+import { FilePairingBook } from "../../src/broker/pairing.ts";
+import { NETWORKS } from "../../src/bitcoin/networks.ts";
+import { openCardStore } from "../../src/device/card_state.ts";
+import { makeSecretFile } from "../../src/keyderiv.ts";
+import { EmbeddedServer } from "../../src/mqtt/embedded.ts";
+import { REQUESTS } from "../../src/wire/hsmd.ts";
+import { NOBODY } from "../../src/wire/types.ts";
+import { INIT } from "../broker/fake.ts";
+import { makeBox, startSoftkey } from "../support/softkey.ts";
+
+const SECRET = makeSecretFile(new Uint8Array(16).fill(3));
+
+/** A broker as one run of lightningd has it. */
+async function startNode(folder: string) {
+  const log: string[] = [];
+  const book = await FilePairingBook.open(`${folder}/pairing.json`);
+  let broker: Broker | null = null;
+  const server = await EmbeddedServer.start({
+    login: (attempt) => broker?.login(attempt) ?? { refusal: "starting" },
+    message: (...args) => broker?.message(...args),
+    gone: (session) => broker?.gone(session),
+    refused: (from, reason) => broker?.refused(from, reason),
+  });
+  broker = new Broker(server, {
+    book,
+    log: (_level, text) => log.push(text),
+    tell: () => {},
+    now: Date.now,
+    isDeveloper: false,
+    tokenWindow: 300,
+    address: () => "mqtt://here",
+  });
+  const { port } = await server.listenTcp({ hostname: "127.0.0.1", port: 0 });
+  const node = broker;
+  const init = () =>
+    node.ask({
+      requester: {
+        peerId: NOBODY,
+        dbid: 0n,
+        permissions: 1027n,
+        isMaster: true,
+      },
+      row: REQUESTS.init,
+      message: INIT,
+      signal: new AbortController().signal,
+    });
+  return {
+    log,
+    book,
+    url: `mqtt://127.0.0.1:${port}`,
+    init,
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]();
+      node.close();
+    },
+  };
+}
+
+Deno.test("an old copy of the card is refused, by words to both, and the softkey ends", async () => {
+  const folder = await Deno.makeTempDir();
+  const card = `${folder}/card`;
+  const parts = { folder, secret: SECRET, network: NETWORKS.regtest };
+  let newest = 0n;
+  {
+    await using node = await startNode(folder);
+    const box = await makeBox({ ...parts, url: node.url });
+    box.start();
+    assert.equal((await node.init()).kind, "reply");
+    newest = node.book.heads.newest?.generation ?? 0n;
+    await box.stop();
+  }
+  // The first init ties the card to the node: that is a commit.
+  assert.equal(newest, 1n);
+  await Deno.copyFile(`${card}/state.db`, `${folder}/old.db`);
+  {
+    const store = openCardStore(card);
+    store.commit([{ key: "later", value: Uint8Array.of(1) }]);
+    store.close();
+    await using node = await startNode(folder);
+    const box = await makeBox({ ...parts, url: node.url });
+    box.start();
+    await node.init();
+    assert.equal(node.book.heads.newest?.generation, 2n);
+    await box.stop();
+  }
+  await Deno.copyFile(`${folder}/old.db`, `${card}/state.db`);
+  {
+    await using node = await startNode(folder);
+    const lightningd = node.init();
+    const softkey = await startSoftkey({
+      ...parts,
+      network: "regtest",
+      url: node.url,
+      output: "piped",
+    });
+    const { code, stdout } = await output(softkey);
+    assert.equal(code, 2, stdout);
+    const words = /card is rolled back: it stands at 1, this node has seen 2; /;
+    assert.match(stdout, words);
+    assert.match(node.log.join("\n"), words);
+    void lightningd;
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+async function output(child: Deno.ChildProcess) {
+  const stdout = await new Response(child.stdout).text();
+  const { code } = await child.status;
+  return { code, stdout };
+}
