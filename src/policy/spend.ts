@@ -191,19 +191,30 @@ function checkFunding(
     () => "no commitment that the peer signed spends the funding output",
   );
   if (!funding.isOpening || !funding.isOutbound) return;
+  const given = givenIn(funding, view);
   judge.require(
     "policy-onchain-no-channel-push",
-    funding.pushed === 0n,
-    () => `${funding.pushed} sat pushed to the peer, want none`,
+    given === 0n,
+    () => `${given} sat pushed to the peer, want none`,
   );
 }
 
+/**
+ * What the peer starts with and did not bring: lightningd says in one number
+ * what an opener gives away and what a second funder puts in.
+ */
+function givenIn({ pushed }: FundingView, { others }: SpendView): bigint {
+  return pushed > others ? pushed - others : 0n;
+}
+
 /** What was pushed and passed that rule is neither a fee nor a destination. */
-function pushedIn({ outputs }: SpendView): bigint {
-  return outputs.reduce((total, { destination }) => {
+function pushedIn(view: SpendView): bigint {
+  return view.outputs.reduce((total, { destination }) => {
     if (destination.kind !== "funding") return total;
-    const { isOpening, isOutbound, pushed } = destination.funding;
-    return isOpening && isOutbound ? total + pushed : total;
+    const { isOpening, isOutbound } = destination.funding;
+    return isOpening && isOutbound
+      ? total + givenIn(destination.funding, view)
+      : total;
   }, 0n);
 }
 

@@ -103,7 +103,7 @@ function exchangesOf(life: Life): readonly Exchange[] {
   return exchanges;
 }
 
-/** Requests that change the card whenever they are new. */
+/** Requests that change the card when they are new. */
 const CHANGING: readonly number[] = [
   REQUESTS.new_channel,
   REQUESTS.setup_channel,
@@ -113,10 +113,16 @@ const CHANGING: readonly number[] = [
   REQUESTS.validate_commitment_tx,
   REQUESTS.revoke_commitment_tx,
   REQUESTS.validate_revocation,
+  REQUESTS.sign_commitment_tx,
   REQUESTS.sign_mutual_close_tx,
+  REQUESTS.sign_splice_tx,
   REQUESTS.sign_withdrawal,
+  REQUESTS.sign_anchorspend,
+  REQUESTS.sign_htlc_tx_mingle,
   REQUESTS.preapprove_invoice,
   REQUESTS.preapprove_keysend,
+  REQUESTS.preapprove_invoice_check,
+  REQUESTS.preapprove_keysend_check,
 ].map(({ type }) => type);
 
 /** The last change of each connection that was acknowledged. */

@@ -350,6 +350,14 @@ interface Built {
   readonly feerate: number;
 }
 
+/** An HTLC transaction, and what it spends. */
+export interface SpentHtlc {
+  readonly tx: Tx;
+  readonly wscript: Uint8Array;
+  /** Satoshi that the HTLC's output holds. */
+  readonly amount: bigint;
+}
+
 /** An output that the channel has or may get. */
 export interface TestFunding {
   readonly outpoint: Outpoint;
@@ -530,7 +538,9 @@ export class TestChannel {
   }
 
   /** The two balances as outputs: less the fee for the opener; dust left out. */
-  balances({ ours, theirs, feerate, htlcs }: Content) {
+  balances(
+    { ours, theirs, feerate, htlcs }: Content,
+  ): { readonly toUs: Sat; readonly toThem: Sat } {
     const cost = commitmentFee(feerate, htlcs.length, this.hasAnchors) +
       (this.hasAnchors ? ANCHOR_PAIR : 0n);
     const less = (amount: bigint, fee: bigint) => {
@@ -590,7 +600,7 @@ export class TestChannel {
   htlcTxs(
     { commitment, tx, keys, terms, htlcs, feerate }: Built,
     isHolder: boolean,
-  ) {
+  ): readonly SpentHtlc[] {
     return commitment.outputs.flatMap(
       ({ htlc: at, witnessScript }, outputIndex) => {
         const htlc = at === null ? undefined : htlcs[at];
