@@ -158,23 +158,38 @@ function checkFee(
 ): void {
   const { fee, htlcs, hasAnchors, feerate } = view;
   const { minFeeratePerKw, maxUnpaidLossSat } = judge.policy;
-  const most = maxFeerate(judge.policy, feeReference);
+  const most = mostFeerate(judge, view, feeReference);
   const weight = commitmentWeight(htlcs.length, hasAnchors);
   const paid = feerateOf(fee, weight);
   const declared = feerate === 0 ? paid : feerate;
   const isDeclared = declared >= minFeeratePerKw && declared <= most;
   const wanted = BigInt(declared) * BigInt(weight) / 1000n;
-  const most2 = wanted + maxUnpaidLossSat + 2n * ANCHOR;
-  const isPaid = paid >= minFeeratePerKw && fee <= most2;
+  const mostFee = wanted + maxUnpaidLossSat + 2n * ANCHOR;
+  const isPaid = paid >= minFeeratePerKw && fee <= mostFee;
   judge.require(
     "policy-commitment-fee-range",
     isDeclared && isPaid,
     () =>
       isDeclared
         ? `fee ${fee} sat for feerate ${declared}, want ` +
-          `${minFeeratePerKw} sat per kw to ${most2} sat`
+          `${minFeeratePerKw} sat per kw to ${mostFee} sat`
         : `feerate ${declared} sat per kw, want ${minFeeratePerKw} to ${most}`,
   );
+}
+
+/**
+ * What somebody else pays is bounded by the hard maximum alone: a peer that
+ * raises fees in a spike must not lose the channel over it. Without anchors our
+ * own HTLC transactions pay that feerate too.
+ */
+function mostFeerate(
+  { policy }: Judge,
+  { isFunder, hasAnchors }: CommitmentView,
+  feeReference: number | null,
+): number {
+  return isFunder || !hasAnchors
+    ? maxFeerate(policy, feeReference)
+    : policy.hardMaxFeeratePerKw;
 }
 
 /** What is ours of a commitment until HTLCs are settled, in satoshi. */

@@ -464,7 +464,8 @@ export const RULES = {
     advice: NODE_IS_WRONG,
   }),
   "policy-revoke-not-closed": relaxable({
-    summary: "Once a mutual close is signed no commitment of ours is revoked",
+    summary: "Once a mutual close or a commitment of ours is signed for " +
+      "broadcast, or the channel is forgotten, it takes no new commitment",
     source: "BOLT 2, Channel Close; VLS §4.10",
     advice: NODE_IS_WRONG,
   }),

@@ -277,8 +277,11 @@ function isRunning({ fundings, holder }: ChannelRecord): boolean {
 }
 
 /** Whether nothing was promised that a new start could break. */
-function isUntouched({ fundings, holder, counterparty }: ChannelRecord) {
-  return holder.next <= 1n && holder.pending.length === 0 &&
+function isUntouched(record: ChannelRecord): boolean {
+  const { fundings, holder, counterparty, closes, presigned } = record;
+  return holder.signed === null && closes.length === 0 &&
+    presigned.length === 0 && holder.next <= 1n &&
+    holder.pending.length === 0 &&
     counterparty.next <= 1n && counterparty.revoked === 0n &&
     fundings.every(({ state }) => state === FUNDING_CANDIDATE);
 }
@@ -443,7 +446,10 @@ export function answerLockOutpoint(
     isSameOutpoint(outpoint, locked)
   );
   const funding = record.fundings[at];
-  const isKnown = funding !== undefined && funding.state !== FUNDING_RETIRED;
+  // A splice cannot be there before we have signed it.
+  const isKnown = funding !== undefined &&
+    funding.state !== FUNDING_RETIRED &&
+    !(funding.isSplice && funding.state === FUNDING_CANDIDATE);
   call.judge.require(
     "policy-splice-known-outpoint",
     isKnown,

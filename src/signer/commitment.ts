@@ -274,11 +274,7 @@ export function readCommitment(
   checkSame(call, tx, built);
   const { toBroadcaster, toCountersigner } = balances;
   const spent = tx.outputs.reduce((total, { amount }) => total + amount, 0n);
-  call.judge.require(
-    "policy-commitment-payment-velocity",
-    spent <= funding.value,
-    () => `outputs of ${spent} sat, want ${funding.value} or less`,
-  );
+  checkCovered(call, spent, funding);
   return {
     funding,
     built,
@@ -295,6 +291,18 @@ export function readCommitment(
       htlcs,
     },
   };
+}
+
+/** BOLT 3: outputs and fee are the funding output's value. */
+function checkCovered(
+  { judge }: Call,
+  spent: bigint,
+  { value }: FundingRecord,
+): void {
+  const facts = () => `outputs of ${spent} sat, want ${value} or less`;
+  judge.require("policy-commitment-fee-range", spent <= value, facts);
+  // Whatever the owner relaxes: what is not there cannot be paid out.
+  if (spent > value) refuseState(facts());
 }
 
 /** A commitment in the terms in which it is judged. */

@@ -211,12 +211,15 @@ export function checkIsLive(
   );
 }
 
-function checkNotClosed({ judge }: Call, { holder, closes }: ChannelRecord) {
+function checkNotClosed({ judge }: Call, record: ChannelRecord): void {
+  const { holder, closes, isForgotten } = record;
   judge.require(
     "policy-revoke-not-closed",
-    holder.signed === null && closes.length === 0,
+    holder.signed === null && closes.length === 0 && !isForgotten,
     () =>
-      holder.signed === null
+      isForgotten
+        ? "the channel was forgotten, want no new commitment"
+        : holder.signed === null
         ? "a mutual close is signed, want no new commitment"
         : `commitment ${holder.signed} is signed for broadcast, want no other`,
   );
