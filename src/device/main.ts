@@ -31,6 +31,7 @@ const HELP = `softkey: a signer device for a Core Lightning node, in software.
               [--approve refuse|ask] [--approval-deadline SECONDS] [--yes]
   softkey card check --card DIR
   softkey policy show --card DIR --network NET
+  softkey policy rules [TAG]
   softkey policy set NAME VALUE | unset NAME | warn TAG[@DATE] | strict TAG
   softkey allowlist list | add ENTRY | remove ENTRY
 

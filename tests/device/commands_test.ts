@@ -5,6 +5,7 @@
  */
 
 import assert from "node:assert/strict";
+import { RULES } from "../../src/policy/rules.ts";
 import { openCardStore } from "../../src/device/card_state.ts";
 import { fromFileUrl, withDeno } from "../support/paths.ts";
 
@@ -117,4 +118,18 @@ Deno.test("a folder that is no card, and words that are no command, are told", a
   assert.equal(wrong.code, 2);
   assert.match(wrong.err, /want run, card, policy, allowlist/);
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("policy rules says of a rule what its row says, and needs no card", async () => {
+  const tag = "policy-splice-inflight-revoked";
+  const one = await softkey("policy", "rules", tag);
+  assert.ok(one.out.startsWith(`${tag} (always strict)\n`), one.out);
+  assert.ok(one.out.includes(RULES[tag].summary));
+  const all = await softkey("policy", "rules");
+  for (const name of Object.keys(RULES)) {
+    assert.ok(all.out.includes(`${name} (`), name);
+  }
+  const wrong = await softkey("policy", "rules", "policy-nothing");
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.err, /Unknown rule/);
 });

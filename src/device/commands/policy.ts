@@ -4,6 +4,7 @@
  *     policy show
  *     policy set NAME VALUE      policy unset NAME
  *     policy warn TAG[@DATE]     policy strict TAG
+ *     policy rules [TAG]         (no card needed)
  *
  * What is shown is what is enforced: both read the same record.
  *
@@ -22,6 +23,7 @@ import {
   withFilter,
   withLimit,
 } from "../../policy/limits.ts";
+import { isRuleTag, type RuleRow, RULES } from "../../policy/rules.ts";
 import {
   type Arguments,
   noMore,
@@ -46,9 +48,10 @@ const ACTIONS: Readonly<Record<string, Action>> = { set, unset, warn, strict };
 /** Runs `policy …`. */
 export function policy({ options, words }: Arguments): number {
   const [name = "", ...rest] = words;
+  if (name === "rules") return showRules(rest);
   const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
   if (name !== "show" && action === undefined) {
-    const names = ["show", ...Object.keys(ACTIONS)].join(", ");
+    const names = ["rules", "show", ...Object.keys(ACTIONS)].join(", ");
     throw new UsageError(
       `Cannot run policy ${JSON.stringify(name)}: want one of ${names}`,
     );
@@ -61,6 +64,32 @@ export function policy({ options, words }: Arguments): number {
     for (const line of changed.lines) print(line);
     return 0;
   });
+}
+
+/** Every rule as its row says it, or one of them. */
+function showRules(words: readonly string[]): number {
+  noMore(words.slice(1));
+  const [tag] = words;
+  if (tag !== undefined && !isRuleTag(tag)) {
+    const found = JSON.stringify(tag);
+    throw new UsageError(
+      `Unknown rule ${found}: try softkey policy rules for all`,
+    );
+  }
+  const rows: [string, RuleRow][] = Object.entries(RULES);
+  for (const [name, row] of rows) {
+    if (tag === undefined || tag === name) showRule(name, row);
+  }
+  return 0;
+}
+
+function showRule(tag: string, row: RuleRow): void {
+  print(`${tag} (${row.isRelaxable ? "may be set to warn" : "always strict"})`);
+  print(`  ${row.summary}`);
+  print(`  source: ${row.source}`);
+  if (row.coveredBy !== undefined) print(`  refused as: ${row.coveredBy}`);
+  print(`  advice: ${row.advice}`);
+  if (row.note !== undefined) print(`  note: ${row.note}`);
 }
 
 function show(policy: Policy, words: readonly string[]): number {
