@@ -7,16 +7,26 @@
  * cost is the difference of the two, request by request, so that a machine that
  * slows down slows both.
  *
+ * A signer with a memory answers some requests once only, so both get to know
+ * the node's whole life first, and what is asked again and again is what may be.
+ * The rest, and what validation costs, is measured by `bench/validation.ts`.
+ *
  * @module
  */
 
+import { useFastCurve } from "../src/crypto/secp.ts";
+import { loadFastCurve } from "../src/crypto/secp_wasm.ts";
 import { Secret } from "../src/crypto/secret.ts";
 import { createSigner, type SignerState, step } from "../src/signer/handle.ts";
+import { SignerMemory } from "../src/signer/memory.ts";
 import { messageName, REQUESTS } from "../src/wire/hsmd.ts";
-import { encodeMessage } from "../src/wire/message.ts";
+import { encodeMessage, messageType } from "../src/wire/message.ts";
 import { NOBODY, type NodeId } from "../src/wire/types.ts";
+import { SIGNER_ERROR_TYPE } from "../src/wire/vls.ts";
 import {
   type Life,
+  newOutcome,
+  playLife,
   readRecording,
   type RecordedOpen,
   RECORDINGS,
@@ -26,6 +36,7 @@ import { networkOf, RunningBroker } from "../tests/support/rig.ts";
 import { startSoftkey, untilSaid } from "../tests/support/softkey.ts";
 import type { FrameConn } from "../tests/support/standin/standin.ts";
 import { ms, percentile } from "../tests/support/stats.ts";
+import { measureValidation } from "./bench/validation.ts";
 import { build, PROGRAMS } from "./build.ts";
 
 /** Nodes whose requests cover the life of a channel and a wallet. */
@@ -37,7 +48,7 @@ const SOURCES = [
 ];
 
 const WARM_UP_ROUNDS = 20;
-const ROUNDS = 150;
+const ROUNDS = 100;
 /** Requests of one type, taken from one recording. */
 const SAMPLES_PER_TYPE = 3;
 const CLIENTS = 1000;
@@ -86,6 +97,7 @@ async function main(): Promise<void> {
       `${starts.map((value) => value.toFixed(0)).join(", ")} ms`,
   );
   await measureClients(broker);
+  await measureValidation();
 }
 
 interface Programs {
@@ -117,15 +129,12 @@ async function measureLife(
       folder,
       listen,
     });
-    await broker.standin.master.ask(init);
-    const ready = performance.now() - start;
-    let state = createSigner({
-      secretFile: new Secret(life.secret),
-      network: networkOf(init),
-      isDeveloper: true,
+    let ready = 0;
+    await playLife(withoutEnd(life), broker.standin, newOutcome(), () => {
+      if (ready === 0) ready = performance.now() - start;
     });
-    state = step(state, { peerId: NOBODY, dbid: 0n, message: init }, 0).state;
-    await measureSamples(samplesOf(life), broker, state, times);
+    const signer = await playSigner(life, init);
+    await measureSamples(samplesOf(life), broker, signer, times);
     broker.standin.close();
     await broker.standin.exit;
     return ready;
@@ -136,12 +145,67 @@ async function measureLife(
   }
 }
 
+/** A life whose node stays, so that its hsmd closes nothing either. */
+function withoutEnd(life: Life): Life {
+  const events = life.events.filter((event) =>
+    event.kind !== "close" || event.conn !== 0 && event.by === "node"
+  );
+  return { ...life, events };
+}
+
+/** A signer that has lived a life, in this process. */
+class LocalSigner {
+  readonly #memory: SignerMemory;
+  #state: SignerState;
+
+  constructor(state: SignerState, memory: SignerMemory) {
+    this.#state = state;
+    this.#memory = memory;
+  }
+
+  /** False for a refusal. */
+  ask(sample: Pick<Sample, "peerId" | "dbid" | "message">): boolean {
+    const { state, writes, reply } = step(this.#state, sample, Date.now());
+    this.#state = state;
+    this.#memory.apply(writes);
+    return reply !== null && messageType(reply) !== SIGNER_ERROR_TYPE;
+  }
+}
+
+/** What the softkey lives through, in the order of the answers. */
+async function playSigner(life: Life, init: Uint8Array): Promise<LocalSigner> {
+  useFastCurve(await loadFastCurve());
+  const memory = new SignerMemory();
+  const state = createSigner({
+    secretFile: new Secret(life.secret),
+    network: networkOf(init),
+    isDeveloper: true,
+    memory,
+    consent: { mode: "always", granted: new Set(), declined: new Set() },
+  });
+  const signer = new LocalSigner(state, memory);
+  const owners = new Map<number, RecordedOpen>();
+  const asked = new Map<number, Uint8Array>();
+  for (const event of life.events) {
+    if (event.kind === "open") owners.set(event.conn, event);
+    if (event.kind === "request") asked.set(event.conn, event.bytes);
+    const message = event.kind === "reply" ? asked.get(event.conn) : undefined;
+    if (event.kind !== "reply" || message === undefined) continue;
+    const { peer: peerId = NOBODY, dbid = 0n } = owners.get(event.conn) ?? {};
+    signer.ask({ peerId, dbid, message });
+  }
+  return signer;
+}
+
 async function measureSamples(
-  samples: readonly Sample[],
+  all: readonly Sample[],
   { standin }: RunningBroker,
-  state: SignerState,
+  local: LocalSigner,
   times: Map<string, Times>,
 ): Promise<void> {
+  const samples = all.filter((sample) =>
+    LOCAL.includes(typeOf(sample.name)) || local.ask(sample)
+  );
   const connections = new Map<string, FrameConn>();
   for (const { peerId, dbid, isMaster } of samples) {
     const key = `${peerId.toHex()} ${dbid}`;
@@ -155,7 +219,7 @@ async function measureSamples(
       const sent = performance.now();
       await conn?.ask(sample.message);
       const answered = performance.now();
-      step(state, sample, 0);
+      local.ask(sample);
       const signed = performance.now();
       if (round < WARM_UP_ROUNDS) continue;
       const { path, signer } = timesOf(times, sample.name);

@@ -13,6 +13,9 @@
  * | policy/rules.ts UNBUILT, AWAITING_CHAIN | no code, and no row of RULES |
  * | policy/limits.ts LIMITS | each field is read by some rule |
  * | cli/config.ts SETTINGS | each key stands in README.md, in code quotes |
+ * | policy/limits.ts LIMITS | each row stands in README.md with its defaults |
+ * | policy/consent.ts CONSENTS | each summary stands in README.md |
+ * | broker/refusals.ts REFUSALS | what ends the node stands in README.md |
  * | errors.ts header | each error class, and no other |
  *
  * A table that is not there is a problem like any other.
@@ -20,7 +23,9 @@
  * @module
  */
 
-import { LIMITS } from "../src/policy/limits.ts";
+import { REFUSALS } from "../src/broker/refusals.ts";
+import { CONSENTS } from "../src/policy/consent.ts";
+import { defaultPolicy, describePolicy, LIMITS } from "../src/policy/limits.ts";
 import {
   AWAITING_CHAIN,
   type RuleRow,
@@ -171,6 +176,34 @@ async function checkSettings(): Promise<Problem[]> {
   const text = await Deno.readTextFile(readme);
   return findUndocumented(Object.keys(settings), text)
     .map((key) => at("README.md", `does not name the setting \`${key}\``));
+}
+
+/** Rows of the table of limits that README.md has to have. */
+export function limitRows(): string[] {
+  const mainnet = describePolicy(defaultPolicy("bitcoin"));
+  const test = describePolicy(defaultPolicy("regtest"));
+  return mainnet.map(({ name, value, unit, help }, i) =>
+    `| \`${name}\` | ${value} | ${test[i]?.value} | ${unit} | ${help} |`
+  );
+}
+
+/** What the owner is told about in README.md, and is not there. */
+export function checkManual(readme: string): string[] {
+  // Tables are padded and text is wrapped for whoever reads it.
+  const text = readme.replace(/\s+/g, " ");
+  const ending = Object.entries(REFUSALS)
+    .filter(([, refusal]) => refusal?.answer === null)
+    .map(([name]) => `\`${name}\``);
+  const consents = Object.values(CONSENTS).map(({ summary }) => summary);
+  return [...limitRows(), ...consents, ...ending]
+    .filter((wanted) => !text.includes(wanted))
+    .map((wanted) => `does not say: ${wanted}`);
+}
+
+async function checkReadme(): Promise<Problem[]> {
+  const path = "README.md";
+  const readme = await Deno.readTextFile(new URL(path, ROOT));
+  return checkManual(readme).map((text) => at(path, text));
 }
 
 /** Error classes against the first column of the table in the header. */
@@ -337,6 +370,7 @@ if (import.meta.main) {
     ...await checkHandlers(),
     ...await checkPolicy(),
     ...await checkSettings(),
+    ...await checkReadme(),
     ...await checkErrors(),
   ]);
 }

@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import {
   checkErrorTable,
   checkLimits,
+  checkManual,
   checkNumbers,
   checkOrder,
   checkPermissions,
@@ -15,6 +16,7 @@ import {
   checkRules,
   compareHandlers,
   findUndocumented,
+  limitRows,
   type RuleTables,
 } from "../../scripts/check_tables.ts";
 import type { RuleRow } from "../../src/policy/rules.ts";
@@ -183,4 +185,14 @@ Deno.test("A limit that no rule reads, and one that is none, are found", () => {
   assert.deepEqual(ruleProblems({}, { fields: [] }), [
     "src/policy/rules.ts:1: policy-a names maxA, no limit",
   ]);
+});
+
+Deno.test("A limit that the manual does not show, or shows otherwise, is found", () => {
+  const [first = "", ...others] = limitRows();
+  const table = limitRows().map((row) => row.replaceAll(" | ", "  |  "));
+  const missing = (readme: string) =>
+    checkManual(readme).filter((text) => text.includes("| `"));
+  assert.deepEqual(missing(table.join("\n")), []);
+  assert.deepEqual(missing(others.join("\n")), [`does not say: ${first}`]);
+  assert.equal(missing(first.replace("144", "145")).length, others.length + 1);
 });
