@@ -84,7 +84,8 @@ const inCommitment = (summary: string, source: string): RuleRow =>
     advice: UPDATE_NODE,
     coveredBy: "policy-commitment",
     note: "Part of the rebuilt transaction: a difference is refused as " +
-      "policy-commitment",
+      "policy-commitment, an output that is no part of it as " +
+      "policy-commitment-scripts",
   });
 
 /** Part of an HTLC transaction that is rebuilt and compared as a whole. */

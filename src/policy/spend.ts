@@ -246,12 +246,20 @@ function checkCost(
   return checkFee(judge, view, cost - sumOf(unknown), bound);
 }
 
-/** Whether unknown outputs may be the other side's business altogether. */
+/** Satoshi that claims may be off by, with their HTLCs rounded down. */
+const ROUNDING = 10n;
+
+/**
+ * Whether unknown outputs may be the other side's business altogether: what we
+ * lose is what miners get, and so none of it goes there.
+ */
 function isTheirs(view: SpendView, cost: bigint, bound: bigint): boolean {
+  const { ours, others, outputs } = view;
+  const paidToMiners = ours + others - sumOf(outputs);
   const isShared = view.isSplice ||
     view.outputs.some(({ destination }) => destination.kind === "funding");
-  return isShared && view.protection === null && view.others > 0n &&
-    cost <= bound;
+  return isShared && view.protection === null && others > 0n &&
+    cost <= bound && cost <= paidToMiners + ROUNDING;
 }
 
 /** The most that a transaction may cost us. */

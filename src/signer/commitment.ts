@@ -42,9 +42,14 @@ import {
   type Sat,
   SIDE_LOCAL,
 } from "../wire/types.ts";
+import type { ChannelId } from "../keyderiv/channel.ts";
 import type { DerivedKeys } from "./cache.ts";
 import { type Call, type ReadyChannel, refuseState } from "./call.ts";
-import type { CommitmentRecord, FundingRecord } from "./records.ts";
+import type {
+  ChannelSetup,
+  CommitmentRecord,
+  FundingRecord,
+} from "./records.ts";
 
 /** Whose commitment: who would broadcast it. */
 export type Broadcaster = "holder" | "counterparty";
@@ -156,13 +161,22 @@ export function commitmentKeys(
 /** What keys are derived from. */
 export type KeySource = Pick<Call, "state">;
 
+/** An opening that starts over may bring other basepoints. */
+function nameOf({ peerId, dbid }: ChannelId, setup: ChannelSetup): string {
+  const { revocation, htlc, delayedPayment } = setup.remoteBasepoints;
+  const points = [revocation, htlc, delayedPayment];
+  return [peerId.toHex(), dbid, ...points.map((each) => each.toHex())].join(
+    "/",
+  );
+}
+
 /** Keys of our commitment n; may be worked out before they are asked for. */
 export function holderKeys(
   { state }: KeySource,
   { id, setup }: ReadyChannel,
   n: bigint,
 ): DerivedKeys {
-  const name = `${id.peerId.toHex()}/${id.dbid}/${n}`;
+  const name = `${nameOf(id, setup)}/${n}`;
   return state.cache.commitmentKeys(name, () => {
     const ours = state.channels.keysOf(id);
     const perCommitment = keyPairOf(perCommitmentSecret(ours.shaseed, n));
@@ -185,7 +199,7 @@ function counterpartyKeys(
   { id, setup }: ReadyChannel,
   point: PubKey,
 ): DerivedKeys {
-  const name = `${id.peerId.toHex()}/${id.dbid}/${point.toHex()}`;
+  const name = `${nameOf(id, setup)}/${point.toHex()}`;
   return state.cache.commitmentKeys(name, () => {
     const ours = state.channels.keysOf(id);
     const theirs = setup.remoteBasepoints;

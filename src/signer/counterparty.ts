@@ -87,7 +87,8 @@ export function answerSignRemoteCommitment(
     broadcaster: "counterparty",
     before: channel.record,
     after: withCounterparty(channel.record, number, point, read),
-    replaced: isRepeat ? null : onSameOutput(counterparty.current, read.record),
+    old: isRepeat ? counterparty.previous : counterparty.current,
+    fresh: isRepeat ? counterparty.current : [],
     added: read.record,
   });
   const answer = signFunding(call, open, request.remoteFundingKey);

@@ -139,7 +139,8 @@ export function answerValidateCommitment(
     broadcaster: "holder",
     before: channel.record,
     after: withHolder(channel.record, number, read.record),
-    replaced: isCurrent ? null : onSameOutput(holder.current, read.record),
+    old: isCurrent ? [] : holder.current,
+    fresh: isCurrent ? holder.current : holder.pending,
     added: read.record,
   });
   return { reply, writes, effects: [prepareNext(channel, number + 1n)] };

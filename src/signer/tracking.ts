@@ -33,13 +33,14 @@ import { type HsmHtlc, type Sat, SIDE_LOCAL } from "../wire/types.ts";
 import type { Call, ReadyChannel } from "./call.ts";
 import { type Broadcaster, isSameOutpoint } from "./commitment.ts";
 import type { Write } from "./memory.ts";
-import type {
-  ChannelAmount,
-  ChannelRecord,
-  CommitmentRecord,
-  FundingRecord,
-  NodeRecord,
-  PaymentRecord,
+import {
+  type ChannelAmount,
+  type ChannelRecord,
+  type CommitmentRecord,
+  FUNDING_LOCKED,
+  type FundingRecord,
+  type NodeRecord,
+  type PaymentRecord,
 } from "./records.ts";
 
 /** A step of a channel: its record before, and as it would be. */
@@ -47,8 +48,10 @@ export interface ChannelChange {
   readonly broadcaster: Broadcaster;
   readonly before: ChannelRecord;
   readonly after: ChannelRecord;
-  /** What the new commitment takes the place of, on the same output, if any. */
-  readonly replaced: CommitmentRecord | null;
+  /** Commitments of the number before, on each output; none for the first. */
+  readonly old: readonly CommitmentRecord[];
+  /** Commitments of this number that are there already. */
+  readonly fresh: readonly CommitmentRecord[];
   readonly added: CommitmentRecord;
 }
 
@@ -58,9 +61,14 @@ export function trackCommitment(
   channel: ReadyChannel,
   change: ChannelChange,
 ): readonly Write[] {
-  if (change.replaced === null) checkCarriedOver(call, channel, change);
   const ledger = new Ledger(call, channel);
-  const claims = change.replaced && claimChange(channel, change, ledger);
+  const main = mainOf(channel, change);
+  const replaced = onOutput(change.old, change.added);
+  // The main output tells what happened; all others have to tell the same.
+  if (main !== null) checkSameStory(call, channel, change, main);
+  const claims = main === null && replaced !== null
+    ? claimChange(channel, change, replaced, ledger)
+    : null;
   ledger.takeTotals(change.before, change.after);
   const record = claims === null
     ? change.after
@@ -68,42 +76,71 @@ export function trackCommitment(
   return [{ kind: "channel", id: channel.id, record }, ...ledger.writes()];
 }
 
+const onOutput = (
+  list: readonly CommitmentRecord[],
+  { funding }: CommitmentRecord,
+) => list.find((entry) => isSameOutpoint(entry.funding, funding)) ?? null;
+
+/** This number's commitment on the channel's main output; null when it is that. */
+function mainOf(
+  { record }: ReadyChannel,
+  { old, fresh, added }: ChannelChange,
+): CommitmentRecord | null {
+  const known = old.length > 0 ? old : fresh;
+  const isKnown = ({ outpoint }: FundingRecord) =>
+    known.some(({ funding }) => isSameOutpoint(funding, outpoint));
+  const main =
+    record.fundings.find((funding) =>
+      funding.state === FUNDING_LOCKED && isKnown(funding)
+    ) ?? record.fundings.find(isKnown);
+  if (!main || isSameOutpoint(main.outpoint, added.funding)) return null;
+  return fresh.find(({ funding }) => isSameOutpoint(funding, main.outpoint)) ??
+    null;
+}
+
 /**
- * The first commitment on a splice's output: what was ours is ours still, but
- * for what left the channel. Where that went is judged with the splice itself;
- * one that was signed early was judged by what it leaves here.
+ * A commitment on an output beside the main one. Its first is what the main one
+ * has, but for what left the channel: where that went is judged with the splice
+ * itself, and one that was signed early was judged by what it leaves here. Later
+ * ones move as the main one does.
  */
-function checkCarriedOver(
+function checkSameStory(
   { judge }: Call,
-  { setup, record }: ReadyChannel,
-  { broadcaster, before, added }: ChannelChange,
+  channel: ReadyChannel,
+  { before, old, added }: ChannelChange,
+  main: CommitmentRecord,
 ): void {
-  const { holder, counterparty } = before;
-  const list = broadcaster === "holder" ? holder.current : counterparty.current;
+  const { fundings } = channel.record;
   const fundingOf = ({ funding }: CommitmentRecord) =>
-    record.fundings.find(({ outpoint }) => isSameOutpoint(outpoint, funding));
+    fundings.find(({ outpoint }) => isSameOutpoint(outpoint, funding));
   const funding = fundingOf(added);
-  const old = list.find((entry) =>
-    fundingOf(entry) !== undefined &&
-    !isSameOutpoint(entry.funding, added.funding)
-  );
-  const oldFunding = old && fundingOf(old);
-  if (!funding?.isSplice || old === undefined || !oldFunding) return;
-  const isFunder = setup.isOutbound;
+  const mainFunding = fundingOf(main);
+  if (!funding?.isSplice || mainFunding === undefined) return;
   const claim = (entry: CommitmentRecord, { value }: FundingRecord) =>
-    claimOf({ isFunder, fundingValue: value, ...entry });
-  const left = larger(oldFunding.value - funding.value, 0n);
-  const carried = claim(old, oldFunding) - left;
+    claimOf({
+      isFunder: channel.setup.isOutbound,
+      fundingValue: value,
+      ...entry,
+    });
+  const own = onOutput(old, added);
+  const mainOld = onOutput(old, main);
   const assumed =
     before.presigned.find(({ outpoint }) =>
       isSameOutpoint(outpoint, added.funding)
     )?.least ?? 0n;
-  const least = larger(carried, assumed) - BigInt(added.htlcs.length) - 1n;
+  const left = larger(mainFunding.value - funding.value, 0n);
+  const wanted = own === null || mainOld === null
+    ? larger(claim(main, mainFunding) - left, assumed)
+    : claim(own, funding) + claim(main, mainFunding) -
+      claim(mainOld, mainFunding);
+  // Each HTLC and each balance may have lost a part of a satoshi.
+  const rounded = BigInt(added.htlcs.length + 1);
+  const rounding = own === null ? rounded : 2n * rounded;
   const found = claim(added, funding);
   judge.require(
     "policy-splice-balance",
-    found >= least,
-    () => `${found} sat of the splice are ours, want ${least} or more`,
+    found >= wanted - rounding,
+    () => `${found} sat of the splice are ours, want ${wanted} or more`,
   );
 }
 
@@ -156,13 +193,14 @@ function missingIn(
 
 function claimChange(
   { setup, record }: ReadyChannel,
-  { replaced, added }: ChannelChange,
+  { added }: ChannelChange,
+  replaced: CommitmentRecord,
   ledger: Ledger,
 ): ClaimChange | null {
   const funding = record.fundings.find(({ outpoint }) =>
     isSameOutpoint(outpoint, added.funding)
   );
-  if (replaced === null || funding === undefined) return null;
+  if (funding === undefined) return null;
   const common = {
     isFunder: setup.isOutbound,
     fundingValue: funding.value,

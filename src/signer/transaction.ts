@@ -38,6 +38,7 @@ import {
 } from "../bitcoin/tx.ts";
 import type { Secret } from "../crypto/secret.ts";
 import type { ChannelId } from "../keyderiv/channel.ts";
+import { commitmentNumberOf } from "../lightning/commitment.ts";
 import {
   derivePrivateKey,
   deriveRevocationPrivateKey,
@@ -220,6 +221,12 @@ function judgeSplice(
   const input = tx.inputs[inputIndex];
   const spent = input === undefined ? null : channelOutput(call, input);
   const isConsented = consentTo(call, tx);
+  // An owner who consents to a splice has not consented to this.
+  call.judge.require(
+    "policy-commitment-broadcast-revoked",
+    commitmentNumberOf(tx, 0n) === null,
+    () => "a commitment under the name of a splice, want a splice",
+  );
   checkSplice(call.judge, {
     isSameTx: isSameBytes(
       encodeTxWithoutWitness(withoutScripts(tx)),

@@ -151,6 +151,40 @@ function policyOf(
   return withFilter(policy, filter);
 }
 
+const started = new Map<string, ReadyState>();
+
+/** After init; what it only remembers of pure functions is there once. */
+function startedSigner(name: NetworkName, version: number): ReadyState {
+  const key = `${name}/${version}`;
+  const state = started.get(key) ?? startSigner(name, version);
+  started.set(key, state);
+  return state;
+}
+
+function startSigner(name: NetworkName, version: number): ReadyState {
+  const network = NETWORKS[name];
+  const signer = createSigner({
+    secretFile: new Uint8Array(32).fill(0x5e),
+    network,
+    isDeveloper: true,
+  });
+  const init = encodeMessage(REQUESTS.init, {
+    bip32KeyVersion: network.bip32,
+    chainparams: network.genesisHash,
+    hsmEncryptionKey: null,
+    devForcePrivkey: null,
+    devForceBip32Seed: null,
+    devForceChannelSecrets: null,
+    devForceChannelSecretsShaseed: null,
+    hsmWireMinVersion: 4,
+    hsmWireMaxVersion: version,
+    tlvs: {},
+  });
+  const { state } = step(signer, { ...LIGHTNINGD, message: init }, 0);
+  assert.ok(state.kind === "ready", "the signer opened its secret");
+  return state;
+}
+
 /** Our node's signer, with a card that forgets nothing and never fails. */
 export class TestNode {
   readonly memory = new SignerMemory();
@@ -159,32 +193,14 @@ export class TestNode {
   #state: ReadyState;
 
   constructor(options: NodeOptions = {}) {
-    const { network: name = "regtest", version = 6 } = options;
-    const network = NETWORKS[name];
-    const signer = createSigner({
-      secretFile: new Uint8Array(32).fill(0x5e),
-      network,
-      isDeveloper: true,
+    const { network = "regtest", version = 6 } = options;
+    this.#state = {
+      ...startedSigner(network, version),
       memory: this.memory,
       policy: policyOf(options),
-      allowlist: createAllowlist(options.allowlist ?? [], network),
+      allowlist: createAllowlist(options.allowlist ?? [], NETWORKS[network]),
       consent: options.consent ?? NO_CONSENT,
-    });
-    const init = encodeMessage(REQUESTS.init, {
-      bip32KeyVersion: network.bip32,
-      chainparams: network.genesisHash,
-      hsmEncryptionKey: null,
-      devForcePrivkey: null,
-      devForceBip32Seed: null,
-      devForceChannelSecrets: null,
-      devForceChannelSecretsShaseed: null,
-      hsmWireMinVersion: 4,
-      hsmWireMaxVersion: version,
-      tlvs: {},
-    });
-    const { state } = step(signer, { ...LIGHTNINGD, message: init }, 0);
-    assert.ok(state.kind === "ready", "the signer opened its secret");
-    this.#state = state;
+    };
   }
 
   get state(): ReadyState {
@@ -324,6 +340,8 @@ export interface Content {
 /** What a channel starts with. */
 export interface ChannelOptions {
   readonly dbid?: bigint;
+  /** Names another peer, or the same for several channels. */
+  readonly peer?: string;
   readonly isOutbound?: boolean;
   readonly type?: string;
   readonly value?: bigint;
@@ -397,7 +415,7 @@ export class TestChannel {
     const { isOutbound = true, type = PLAIN, feerate = 1000 } = options;
     this.node = node;
     const name = `peer of ${dbid}`;
-    const peerId = pairOf(name).point as Uint8Array as NodeId;
+    const peerId = pairOf(options.peer ?? name).point as Uint8Array as NodeId;
     this.id = { peerId, dbid };
     this.isOutbound = isOutbound;
     this.hasAnchors = type === ANCHORS;
@@ -585,6 +603,12 @@ export class TestChannel {
     return bitcoinTxOf(tx, tx.inputs.map(() => output));
   }
 
+  /** A transaction with the PSBT of another one. */
+  mixed(tx: Tx, other: Tx): BitcoinTx {
+    const { psbt } = this.#request(other, this.funding);
+    return { tx: encodeTxWithoutWitness(tx), psbt };
+  }
+
   #signature(tx: Tx, { value }: TestFunding): BitcoinSignature {
     const digest = hashSegwitV0(tx, {
       index: 0,
@@ -633,6 +657,29 @@ export class TestChannel {
       const digest = hashSegwitV0(tx, { index: 0, script, amount, sighash });
       return { signature: signGround(digest, key), sighash };
     });
+  }
+
+  /** What the peer signs of our commitment n. */
+  signaturesOf(
+    n: bigint,
+    content: Content = this.content,
+  ): Pick<RequestOf<"validate_commitment_tx">, "sig" | "htlcSigs"> {
+    const built = this.build(true, n, content);
+    return {
+      sig: this.#signature(built.tx, this.funding),
+      htlcSigs: this.#htlcSignatures(built, n),
+    };
+  }
+
+  /** Keys of a commitment of theirs at a point that is not theirs to have. */
+  theirKeysAt(point: PubKey): Partial<CommitmentKeys> {
+    const { ours, theirs } = this;
+    return {
+      revocation: deriveRevocationPublicKey(ours.revocation.point, point),
+      delayed: derivePublicKey(theirs.delayedPayment.point, point),
+      broadcasterHtlc: derivePublicKey(theirs.htlc.point, point),
+      countersignerHtlc: derivePublicKey(ours.htlc.point, point),
+    };
   }
 
   /** 35: our commitment n. */
@@ -744,6 +791,41 @@ export class TestChannel {
       theirs: content.theirs + (toUs ? 0n : htlc.amount),
       htlcs: content.htlcs.filter((each) => each !== htlc),
     };
+  }
+
+  // ----------------------------------------------------------------- splices
+
+  /** A transaction that takes the channel on, by default for a fee alone. */
+  splice(
+    value: bigint = this.funding.value - 500n,
+    others: readonly TxOutput[] = [],
+  ): Tx {
+    const shared = { amount: sat(value), script: p2wsh(this.fundingScript) };
+    return {
+      version: 2,
+      inputs: [inputOf(this.funding.outpoint)],
+      outputs: [shared, ...others],
+      locktime: 0,
+    };
+  }
+
+  /** The first output of a splice, as the channel's next. */
+  spliced(tx: Tx): TestFunding {
+    const value = tx.outputs[0]?.amount ?? 0n;
+    return { outpoint: { txid: txidOf(tx), index: 0 }, value };
+  }
+
+  /** 29; early or not, the request is the same. */
+  signSplice(
+    tx: Tx,
+    changes: Partial<RequestOf<"sign_splice_tx">> = {},
+  ): Asked {
+    return this.ask("sign_splice_tx", {
+      tx: this.#request(tx, this.funding),
+      remoteFundingKey: this.theirs.funding.point,
+      inputIndex: 0,
+      ...changes,
+    });
   }
 
   // ----------------------------------------------------------------- the end
