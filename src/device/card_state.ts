@@ -54,8 +54,8 @@ export interface CardState {
 }
 
 /** Opens the database of a card folder. @throws {StoreError} */
-export function openCardStore(folder: string): SqliteStore {
-  return openSqliteStore(`${folder}/${STATE_FILE}`);
+export function openCardStore(folder: string, waitMs = 0): SqliteStore {
+  return openSqliteStore(`${folder}/${STATE_FILE}`, { waitMs });
 }
 
 /** Decodes all of it. @throws {StoreError} naming what cannot be read */

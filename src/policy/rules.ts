@@ -226,10 +226,12 @@ export const RULES = {
     note: "VLS refuses every such spend, and so cannot fund from both sides",
   }),
   "policy-onchain-no-channel-push": relaxable({
-    summary: "A channel that we fund gives the peer less than one satoshi",
+    summary: "A channel that we fund gives the peer less than one satoshi, " +
+      "unless the owner consents to it as to a payment without an invoice",
     source: "BOLT 2, push_msat; VLS §4.3",
-    advice: "open without push_msat and pay an invoice, or set this rule to " +
-      "warn until a date",
+    advice: "open without push_msat and pay an invoice, or consent to it",
+    note: "What a second funder brings is no push, though lightningd says " +
+      "both in one number",
   }),
   "policy-onchain-fee-range": relaxable({
     summary: "What a transaction takes from us and gives to nobody known is " +

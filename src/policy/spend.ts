@@ -101,6 +101,8 @@ export interface SpendContext {
   readonly feeReference: number | null;
   /** Asks the owner about the unknown destinations, all at once. */
   readonly isConsented: () => boolean;
+  /** Asks the owner about money that the peer gets for nothing. */
+  readonly isGiftConsented: (amount: bigint) => boolean;
 }
 
 /** What a transaction costs us, in satoshi. */
@@ -134,7 +136,7 @@ export function checkSpend(
   checkForm(judge, view);
   for (const { amount, destination } of view.outputs) {
     if (destination.kind === "funding") {
-      checkFunding(judge, destination.funding, amount, view);
+      checkFunding(judge, destination.funding, amount, view, context);
     }
   }
   return checkCost(judge, view, context);
@@ -169,6 +171,7 @@ function checkFunding(
   funding: FundingView,
   amount: Sat,
   view: SpendView,
+  { isGiftConsented }: SpendContext,
 ): void {
   judge.require(
     "policy-onchain-funding-non-malleable",
@@ -194,7 +197,7 @@ function checkFunding(
   const given = givenIn(funding, view);
   judge.require(
     "policy-onchain-no-channel-push",
-    given === 0n,
+    given === 0n || isGiftConsented(given),
     () => `${given} sat pushed to the peer, want none`,
   );
 }

@@ -473,6 +473,18 @@ export function consentTo(call: Call, tx: Tx): () => boolean {
     );
 }
 
+/** Asks the owner about what a new channel gives away: a payment like any. */
+export function consentToGift(call: Call, tx: Tx): (amount: bigint) => boolean {
+  const txid = txidOf(tx).toHex();
+  return (amount) =>
+    isConsented(
+      call.state.consent,
+      "payment_without_invoice",
+      `payment_without_invoice/${txid}/${amount}`,
+      () => `${amount} sat to the peer of a new channel`,
+    );
+}
+
 /** What is to be remembered once a transaction is signed. */
 export function rememberSpend(
   call: Call,

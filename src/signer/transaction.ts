@@ -74,6 +74,7 @@ import {
   assumeClaims,
   channelOutput,
   consentTo,
+  consentToGift,
   fundingScript,
   rememberSpend,
   viewSpend,
@@ -240,7 +241,11 @@ function judgeSplice(
   const spending = { psbt, tx, utxos: [], mayBeEarly: true, protection: null };
   const view = viewSpend(call, spending);
   const { feeReference } = call.state;
-  const { fee } = checkSpend(call.judge, view, { feeReference, isConsented });
+  const { fee } = checkSpend(call.judge, view, {
+    feeReference,
+    isConsented,
+    isGiftConsented: consentToGift(call, tx),
+  });
   return view.isEarly
     ? assumeClaims(call, tx)
     : rememberSpend(call, spending, fee);

@@ -52,6 +52,7 @@ import { type Call, logLine, overgrindLine, refuseBad } from "./call.ts";
 import type { Write } from "./memory.ts";
 import {
   consentTo,
+  consentToGift,
   holderCommitmentOn,
   rememberSpend,
   viewSpend,
@@ -143,6 +144,7 @@ function judgeSpend(
   const { fee } = checkSpend(call.judge, viewSpend(call, spending), {
     feeReference: call.state.feeReference,
     isConsented: consentTo(call, tx),
+    isGiftConsented: consentToGift(call, tx),
   });
   return rememberSpend(call, spending, fee);
 }

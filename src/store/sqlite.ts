@@ -56,17 +56,20 @@ export interface CheckReport {
   readonly deleted: number;
 }
 
-/** For tests of what releases do. */
+/** How a card is opened. */
 export interface OpenOptions {
+  /** For tests of what releases do. */
   readonly migrations?: readonly string[];
+  /** How long to wait for another program that is about to let go of it. */
+  readonly waitMs?: number;
 }
 
 /** Opens a card's database, or makes one. @throws {StoreError} */
 export function openSqliteStore(
   path: string,
-  { migrations = MIGRATIONS }: OpenOptions = {},
+  { migrations = MIGRATIONS, waitMs = 0 }: OpenOptions = {},
 ): SqliteStore {
-  return new SqliteCard(path, migrations);
+  return new SqliteCard(path, { migrations, waitMs });
 }
 
 const SETTINGS = `
@@ -96,9 +99,10 @@ class SqliteCard implements SqliteStore {
   #sum: bigint;
   #isCertain = true;
 
-  constructor(path: string, migrations: readonly string[]) {
+  constructor(path: string, options: Required<OpenOptions>) {
+    const { migrations, waitMs } = options;
     this.path = path;
-    this.#db = openDatabase(path);
+    this.#db = openDatabase(path, waitMs);
     try {
       const { before } = explained(path, "open the card", () => {
         lock(this.#db);
@@ -250,11 +254,11 @@ class SqliteCard implements SqliteStore {
   }
 }
 
-function openDatabase(path: string): DatabaseSync {
+function openDatabase(path: string, waitMs: number): DatabaseSync {
   return explained(
     path,
     "open the card",
-    () => new DatabaseSync(path, { timeout: 0 }),
+    () => new DatabaseSync(path, { timeout: waitMs }),
   );
 }
 

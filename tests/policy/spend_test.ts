@@ -102,6 +102,7 @@ const check = (view: SpendView, policy: Policy, isConsented: boolean) => {
   const cost = checkSpend(judge, view, {
     feeReference: null,
     isConsented: () => isConsented,
+    isGiftConsented: () => isConsented,
   });
   return { cost, warnings: judge.warnings };
 };
@@ -376,6 +377,7 @@ Deno.test("the bound follows the fee reference up to the hard limit", () => {
     checkSpend(judge, { ...VALID, outputs }, {
       feeReference,
       isConsented: () => false,
+      isGiftConsented: () => false,
     });
   assert.equal(at(12_500).fee, BigInt(2 * MOST));
   assert.throws(() => at(12_000), /policy-onchain-fee-range/);

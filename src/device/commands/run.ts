@@ -55,6 +55,9 @@ const SOFTWARE = "softkey 0.1.0";
 const MOST_DEADLINE_S = 3600;
 const DEADLINE_S = 60;
 
+/** A service that restarts may still be stopping: its card is waited for. */
+const PREDECESSOR_MS = 3_000;
+
 /** Runs until a signal (0), or until the node refuses the card (2). */
 export async function run({ options, words }: Arguments): Promise<number> {
   noMore(words);
@@ -66,7 +69,7 @@ export async function run({ options, words }: Arguments): Promise<number> {
   useFastCurve(await loadFastCurve());
   const card = await openCard(wanted(options, "card"));
   const secretFile = new Secret(await readSecret(options, card));
-  const store = openCardStore(card.folder);
+  const store = openCardStore(card.folder, PREDECESSOR_MS);
   try {
     if (store.isNew) noteNewMemory(card);
     const state = readCardState(store, network);
