@@ -72,6 +72,15 @@ export class KeyCache {
     return keys;
   }
 
+  /** A point of ours, worked out now or before. */
+  point(name: string, derive: () => PubKey): PubKey {
+    const known = this.#keys.get(name);
+    if (known !== undefined) return known;
+    const point = derive();
+    this.#keys.set(name, point);
+    return point;
+  }
+
   /** A public key that two others make, worked out now or before. */
   derived(
     kind: string,

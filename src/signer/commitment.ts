@@ -112,12 +112,15 @@ export function hasOnlySafeBits(channelType: Uint8Array): boolean {
 
 /** Our point of commitment n. */
 export function ourPoint(
-  { state }: Call,
+  { state }: KeySource,
   channel: ReadyChannel,
   n: bigint,
 ): PubKey {
-  const { shaseed } = state.channels.keysOf(channel.id);
-  return publicKeyOf(perCommitmentSecret(shaseed, n));
+  const { peerId, dbid } = channel.id;
+  return state.cache.point(`point/${peerId.toHex()}/${dbid}/${n}`, () => {
+    const { shaseed } = state.channels.keysOf(channel.id);
+    return publicKeyOf(perCommitmentSecret(shaseed, n));
+  });
 }
 
 /** Whether two names of an output are the same. */

@@ -55,7 +55,7 @@ import * as broadcast from "./broadcast.ts";
 import { KeyCache } from "./cache.ts";
 import { type Call, logLine, refuseBad } from "./call.ts";
 import * as channel from "./channel.ts";
-import { holderKeys } from "./commitment.ts";
+import { holderKeys, ourPoint } from "./commitment.ts";
 import * as counterparty from "./counterparty.ts";
 import * as gossip from "./gossip.ts";
 import * as holder from "./holder.ts";
@@ -386,7 +386,9 @@ export function prepare(
 ): void {
   const record = state.memory.channel(id);
   if (state.kind !== "ready" || !record?.setup) return;
-  holderKeys({ state }, { id, record, setup: record.setup }, number);
+  const channel = { id, record, setup: record.setup };
+  holderKeys({ state }, channel, number);
+  ourPoint({ state }, channel, number + 1n);
 }
 
 /** What the owner has to be asked before the request can be answered. */

@@ -38,6 +38,7 @@ import {
 } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
 import { refuseBad } from "./call.ts";
+import { KeyCache } from "./cache.ts";
 import type { ReadyState, SignerState, Step } from "./state.ts";
 
 type Init = RequestOf<"init">;
@@ -191,6 +192,8 @@ function becomeReady(
     kind: "ready",
     version: opened.version,
     keys,
+    // What was worked out from other keys is worth nothing.
+    cache: new KeyCache(),
     identity: identityOf(keys, state.network.bip32),
     channels: new ChannelKeyRing(keys.channelBase, {
       secrets: request.devForceChannelSecrets,
