@@ -21,15 +21,13 @@
 import { isSameBytes } from "../bitcoin/bytes.ts";
 import { Secret } from "../crypto/secret.ts";
 import type { DisclosedSecret } from "../wire/types.ts";
-import { generateFromSeed } from "./shachain.ts";
+import { generateFromSeed, LAST_INDEX } from "./shachain.ts";
 
 /** A secret at its index, 2^48 - 1 - commitment number. */
 export interface StoredSecret {
   readonly index: bigint;
   readonly secret: DisclosedSecret;
 }
-
-const LAST_INDEX = 0xffff_ffff_ffffn;
 
 /**
  * BOLT 3, insert_secret: the store with one secret more, highest index first.

@@ -14,7 +14,13 @@ import { sha256 } from "../crypto/hash.ts";
 import { Secret } from "../crypto/secret.ts";
 import { RequestError, SIGNER_ERROR_CODES } from "../errors.ts";
 
-const LAST_INDEX = 0xffff_ffff_ffffn;
+/** BOLT 3: the index of commitment 0; later ones count down from it. */
+export const LAST_INDEX = 0xffff_ffff_ffffn;
+
+/** The index of commitment n's secret. */
+export function secretIndex(n: bigint): bigint {
+  return LAST_INDEX - n;
+}
 
 /** BOLT 3, generate_from_seed: the value at an index. */
 export function generateFromSeed(seed: Secret, index: bigint): Secret {
@@ -48,5 +54,5 @@ export function perCommitmentSecret(shaseed: Secret, n: bigint): Secret {
       `Cannot derive a per-commitment secret: number ${n}, want less than 2^48`,
     );
   }
-  return generateFromSeed(shaseed, LAST_INDEX - n);
+  return generateFromSeed(shaseed, secretIndex(n));
 }

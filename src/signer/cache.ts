@@ -89,11 +89,7 @@ export class KeyCache {
     derive: (basepoint: PubKey, point: PubKey) => PubKey,
   ): PubKey {
     const name = `${kind}/${basepoint.toHex()}/${point.toHex()}`;
-    const known = this.#keys.get(name);
-    if (known !== undefined) return known;
-    const key = derive(basepoint, point);
-    this.#keys.set(name, key);
-    return key;
+    return this.point(name, () => derive(basepoint, point));
   }
 
   /** The names of a record's HTLCs, made once for each record. */

@@ -39,8 +39,8 @@ import {
   hasOnlySafeBits,
   hasStaticRemotekey,
   isSameOutpoint,
+  onSameOutput,
 } from "./commitment.ts";
-import { onSameOutput } from "./holder.ts";
 import {
   type ChannelRecord,
   type ChannelSetup,

@@ -128,6 +128,21 @@ export function isSameOutpoint(a: Outpoint, b: Outpoint): boolean {
   return a.index === b.index && isSameBytes(a.txid, b.txid);
 }
 
+/** The commitment of a list that spends the same output. */
+export function onSameOutput(
+  list: readonly CommitmentRecord[],
+  { funding }: Pick<CommitmentRecord, "funding">,
+): CommitmentRecord | null {
+  return list.find((entry) => isSameOutpoint(entry.funding, funding)) ?? null;
+}
+
+/** What tells one HTLC from another; two that are equal have the same name. */
+export function htlcName(
+  { side, amount, paymentHash, cltvExpiry }: HsmHtlc,
+): string {
+  return `${side}/${amount}/${paymentHash.toHex()}/${cltvExpiry}`;
+}
+
 /** Where a per-commitment point comes from: ours has its secret beside it. */
 export type PointSource =
   | { readonly broadcaster: "holder"; readonly number: bigint }
@@ -143,9 +158,7 @@ export function commitmentKeys(
   const ours = call.state.channels.keysOf(channel.id);
   const theirs = channel.setup.remoteBasepoints;
   const isHolder = source.broadcaster === "holder";
-  const derived = source.broadcaster === "holder"
-    ? holderKeys(call, channel, source.number)
-    : counterpartyKeys(call, channel, source.point);
+  const derived = derivedKeys(call, channel, source);
   return {
     revocation: derived.revocation,
     delayed: derived.delayed,
@@ -159,6 +172,17 @@ export function commitmentKeys(
     broadcasterFunding: isHolder ? ours.funding.point : remoteFundingKey,
     countersignerFunding: isHolder ? remoteFundingKey : ours.funding.point,
   };
+}
+
+/** The keys of a commitment that follow from its per-commitment point. */
+export function derivedKeys(
+  call: KeySource,
+  channel: ReadyChannel,
+  source: PointSource,
+): DerivedKeys {
+  return source.broadcaster === "holder"
+    ? holderKeys(call, channel, source.number)
+    : counterpartyKeys(call, channel, source.point);
 }
 
 /** What keys are derived from. */

@@ -23,6 +23,7 @@
 import { isSameBytes } from "../bitcoin/bytes.ts";
 import { publicKeyOf, toPrivateKey } from "../bitcoin/keys.ts";
 import { insertSecret, secretAt } from "../lightning/secret_store.ts";
+import { secretIndex } from "../lightning/shachain.ts";
 import { checkCommitment } from "../policy/commitment.ts";
 import { REPLIES, type RequestOf } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
@@ -30,21 +31,15 @@ import type { PubKey } from "../wire/types.ts";
 import { type Call, readyChannel } from "./call.ts";
 import {
   commitmentView,
+  onSameOutput,
   type ReadCommitment,
   readCommitment,
 } from "./commitment.ts";
-import {
-  checkIsLive,
-  isSameCommitment,
-  onSameOutput,
-  withCommitment,
-} from "./holder.ts";
+import { checkIsLive, isSameCommitment, withCommitment } from "./holder.ts";
 import type { ChannelRecord, CounterpartyRecord } from "./records.ts";
 import type { Answer } from "./state.ts";
 import { trackCommitment, trackRemoval } from "./tracking.ts";
 import { readBitcoinTx, signFunding } from "./transaction.ts";
-
-const LAST_INDEX = 0xffff_ffff_ffffn;
 
 /** 19: the peer's commitment. */
 export function answerSignRemoteCommitment(
@@ -170,7 +165,7 @@ export function answerValidateRevocation(
   const channel = readyChannel(call);
   const { counterparty } = channel.record;
   const reply = encodeMessage(REPLIES.validate_revocation_reply, {});
-  const index = LAST_INDEX - revokeNum;
+  const index = secretIndex(revokeNum);
   const known = revokeNum < counterparty.revoked
     ? secretAt(counterparty.secrets, index)
     : null;

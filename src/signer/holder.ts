@@ -35,7 +35,6 @@ import { REPLIES, type RequestOf } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
 import {
   type BitcoinSignature,
-  type HsmHtlc,
   SIDE_LOCAL,
   SIGHASH_ALL,
   SIGHASH_SINGLE_ANYONECANPAY,
@@ -49,7 +48,9 @@ import {
 } from "./call.ts";
 import {
   commitmentView,
+  htlcName,
   isSameOutpoint,
+  onSameOutput,
   ourPoint,
   type ReadCommitment,
   readCommitment,
@@ -64,14 +65,6 @@ import {
 import type { Answer, PrepareEffect } from "./state.ts";
 import { trackCommitment, trackRemoval } from "./tracking.ts";
 import { readBitcoinTx } from "./transaction.ts";
-
-/** The commitment of a list that spends the same output. */
-export function onSameOutput(
-  list: readonly CommitmentRecord[],
-  { funding }: Pick<CommitmentRecord, "funding">,
-): CommitmentRecord | null {
-  return list.find((entry) => isSameOutpoint(entry.funding, funding)) ?? null;
-}
 
 /** The list with the commitment in the place of one on the same output. */
 export function withCommitment(
@@ -89,13 +82,10 @@ export function isSameCommitment(
   a: CommitmentRecord,
   b: CommitmentRecord,
 ): boolean {
-  const list = ({ htlcs }: CommitmentRecord) => htlcs.map(nameOf).sort();
+  const list = ({ htlcs }: CommitmentRecord) => htlcs.map(htlcName).sort();
   return a.txid.toHex() === b.txid.toHex() &&
     list(a).join() === list(b).join();
 }
-
-const nameOf = ({ side, amount, paymentHash, cltvExpiry }: HsmHtlc) =>
-  `${side}/${amount}/${paymentHash.toHex()}/${cltvExpiry}`;
 
 // ------------------------------------------------------------------- validate
 

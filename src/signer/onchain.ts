@@ -27,7 +27,7 @@ import {
   deriveRevocationPublicKey,
 } from "../lightning/keys.ts";
 import { secretAt } from "../lightning/secret_store.ts";
-import { perCommitmentSecret } from "../lightning/shachain.ts";
+import { perCommitmentSecret, secretIndex } from "../lightning/shachain.ts";
 import { txWeight } from "../lightning/weight.ts";
 import {
   checkHtlcTx,
@@ -37,9 +37,9 @@ import {
 } from "../policy/htlc_tx.ts";
 import { checkSweep } from "../policy/sweep.ts";
 import { type Msat, type PubKey, type Sat, SIDE_LOCAL } from "../wire/types.ts";
-import type { HtlcNames } from "./cache.ts";
+import type { DerivedKeys, HtlcNames } from "./cache.ts";
 import { type Call, type ReadyChannel, readyChannel } from "./call.ts";
-import { hasAnchors } from "./commitment.ts";
+import { derivedKeys, hasAnchors } from "./commitment.ts";
 import type {
   ChannelRecord,
   ChannelSetup,
@@ -57,14 +57,6 @@ export interface OnchainRequest {
 
 // ----------------------------------------------------------------- HTLC keys
 
-/** The keys of the HTLC outputs of one commitment. */
-interface HtlcKeys {
-  readonly revocation: PubKey;
-  readonly delayed: PubKey;
-  readonly broadcasterHtlc: PubKey;
-  readonly countersignerHtlc: PubKey;
-}
-
 function derivers({ state }: Call) {
   const { cache } = state;
   return {
@@ -75,31 +67,7 @@ function derivers({ state }: Call) {
   };
 }
 
-function htlcKeys(
-  call: Call,
-  { id, setup }: ReadyChannel,
-  point: PubKey,
-  isHolder: boolean,
-): HtlcKeys {
-  const ours = call.state.channels.keysOf(id);
-  const theirs = setup.remoteBasepoints;
-  const { simple, revocation } = derivers(call);
-  return isHolder
-    ? {
-      revocation: revocation(theirs.revocation, point),
-      delayed: simple(ours.delayedPayment.point, point),
-      broadcasterHtlc: simple(ours.htlc.point, point),
-      countersignerHtlc: simple(theirs.htlc, point),
-    }
-    : {
-      revocation: revocation(ours.revocation.point, point),
-      delayed: simple(theirs.delayedPayment, point),
-      broadcasterHtlc: simple(theirs.htlc, point),
-      countersignerHtlc: simple(ours.htlc.point, point),
-    };
-}
-
-function hasTheseKeys(script: HtlcScript, keys: HtlcKeys): boolean {
+function hasTheseKeys(script: HtlcScript, keys: DerivedKeys): boolean {
   return isSameBytes(script.localHtlc, keys.broadcasterHtlc) &&
     isSameBytes(script.remoteHtlc, keys.countersignerHtlc) &&
     isSameBytes(script.revocationHash, hash160(keys.revocation));
@@ -107,10 +75,10 @@ function hasTheseKeys(script: HtlcScript, keys: HtlcKeys): boolean {
 
 // ---------------------------------------------------------- HTLC transactions
 
-/** The commitment that an HTLC transaction spends, and its point. */
+/** The commitment that an HTLC transaction spends, and its keys. */
 interface Source {
   readonly commitment: CommitmentRecord;
-  readonly point: PubKey;
+  readonly keys: DerivedKeys;
 }
 
 const sourceOf = (
@@ -144,7 +112,10 @@ export function checkRemoteHtlcTx(
   );
   const commitment = source?.commitment ?? null;
   judgeHtlcTx(call, channel, request, {
-    source: commitment && { commitment, point },
+    source: commitment && {
+      commitment,
+      keys: derivedKeys(call, channel, { broadcaster: "counterparty", point }),
+    },
     isAnchored,
     isHolder: false,
   });
@@ -168,10 +139,9 @@ export function checkLocalHtlcTx(
     ? pending
     : [];
   const commitment = candidates.find((each) => isSpentBy(request.tx, each));
-  const { shaseed } = call.state.channels.keysOf(id);
   const source = commitment === undefined ? null : {
     commitment,
-    point: publicKeyOf(perCommitmentSecret(shaseed, number)),
+    keys: derivedKeys(call, channel, { broadcaster: "holder", number }),
   };
   judgeHtlcTx(call, channel, request, { source, isAnchored, isHolder: true });
 }
@@ -193,7 +163,7 @@ function judgeHtlcTx(
   const amount = spentAmount(request);
   const { isHolder } = context;
   checkHtlcTx(call.judge, {
-    problem: htlcProblem(call, channel, script, context),
+    problem: htlcProblem(channel, script, context),
     tx: request.tx,
     wanted: script &&
       wantedHtlcTx(call, channel, { request, script, amount, context }),
@@ -211,7 +181,6 @@ function spentAmount({ psbt }: OnchainRequest): Sat {
 }
 
 function htlcProblem(
-  call: Call,
   channel: ReadyChannel,
   script: HtlcScript | null,
   { source, isAnchored, isHolder }: HtlcContext,
@@ -227,8 +196,7 @@ function htlcProblem(
       ? "no HTLC script"
       : "an HTLC script of another channel type";
   }
-  const keys = htlcKeys(call, channel, source.point, isHolder);
-  return hasTheseKeys(script, keys)
+  return hasTheseKeys(script, source.keys)
     ? null
     : "an HTLC script with other keys than the commitment's";
 }
@@ -271,7 +239,7 @@ function wantedHtlcTx(
   const { source, isHolder } = context;
   const [input] = request.tx.inputs;
   if (source === null || input === undefined) return null;
-  const { commitment, point } = source;
+  const { commitment, keys } = source;
   const { isOffered } = script;
   const expiries = call.state.cache.htlcsOf(commitment, nameHtlcs(isHolder))
     .get(htlcName(isOffered, script.paymentHash, amount)) ?? [];
@@ -288,7 +256,7 @@ function wantedHtlcTx(
     amount: amount * 1000n as Msat,
     cltvExpiry,
     feerate: commitment.feerate,
-    keys: htlcKeys(call, channel, point, isHolder),
+    keys,
     toSelfDelay: isHolder ? setup.remoteToSelfDelay : setup.localToSelfDelay,
     hasAnchors: hasAnchors(setup.channelType),
   }).tx;
@@ -302,7 +270,6 @@ const PLAIN_SEQUENCES = [0, 0xffff_fffd, 0xffff_ffff];
 const ANCHORED_SEQUENCES = [1];
 /** How many revoked numbers are searched for the one of a secret. */
 const SEARCHED_SECRETS = 100_000n;
-const LAST_INDEX = 0xffff_ffff_ffffn;
 
 /** What a script wants of the transaction that spends it. */
 interface SweepTerms {
@@ -369,7 +336,13 @@ function isOfPeers(
 ): boolean {
   const record = call.state.memory.channel(id);
   return record !== null &&
-    hasTheseKeys(script, htlcKeys(call, { id, record, setup }, point, false));
+    hasTheseKeys(
+      script,
+      derivedKeys(call, { id, record, setup }, {
+        broadcaster: "counterparty",
+        point,
+      }),
+    );
 }
 
 /** Judges a sweep of an output that the peer revoked (144, 14). */
@@ -413,7 +386,7 @@ function isGiven({ counterparty }: ChannelRecord, secret: Secret): boolean {
   if (secrets.length === 0) return true;
   const last = revoked > SEARCHED_SECRETS ? revoked - SEARCHED_SECRETS : 0n;
   for (let number = revoked; number > last; number--) {
-    const given = secretAt(secrets, LAST_INDEX - (number - 1n));
+    const given = secretAt(secrets, secretIndex(number - 1n));
     if (given !== null && secret.equals(given)) return true;
   }
   return last > 0n;

@@ -31,7 +31,12 @@ import {
 import { insertVelocity } from "../policy/velocity.ts";
 import { type HsmHtlc, type Sat, SIDE_LOCAL } from "../wire/types.ts";
 import type { Call, ReadyChannel } from "./call.ts";
-import { type Broadcaster, isSameOutpoint } from "./commitment.ts";
+import {
+  type Broadcaster,
+  htlcName,
+  isSameOutpoint,
+  onSameOutput,
+} from "./commitment.ts";
 import type { Write } from "./memory.ts";
 import {
   type ChannelAmount,
@@ -63,7 +68,7 @@ export function trackCommitment(
 ): readonly Write[] {
   const ledger = new Ledger(call, channel);
   const main = mainOf(channel, change);
-  const replaced = onOutput(change.old, change.added);
+  const replaced = onSameOutput(change.old, change.added);
   // The main output tells what happened; all others have to tell the same.
   if (main !== null) checkSameStory(call, channel, change, main);
   const claims = main === null && replaced !== null
@@ -75,11 +80,6 @@ export function trackCommitment(
     : ledger.takeClaims(change, claims);
   return [{ kind: "channel", id: channel.id, record }, ...ledger.writes()];
 }
-
-const onOutput = (
-  list: readonly CommitmentRecord[],
-  { funding }: CommitmentRecord,
-) => list.find((entry) => isSameOutpoint(entry.funding, funding)) ?? null;
 
 /** This number's commitment on the channel's main output; null when it is that. */
 function mainOf(
@@ -122,8 +122,8 @@ function checkSameStory(
       fundingValue: value,
       ...entry,
     });
-  const own = onOutput(old, added);
-  const mainOld = onOutput(old, main);
+  const own = onSameOutput(old, added);
+  const mainOld = onSameOutput(old, main);
   const assumed =
     before.presigned.find(({ outpoint }) =>
       isSameOutpoint(outpoint, added.funding)
@@ -168,9 +168,6 @@ function statesOf({ holder, counterparty }: ChannelRecord) {
   ].filter((list) => list.length > 0)
     .map((list) => list.map(({ htlcs }) => htlcs));
 }
-
-const htlcName = ({ side, amount, paymentHash, cltvExpiry }: HsmHtlc) =>
-  `${side}/${amount}/${paymentHash.toHex()}/${cltvExpiry}`;
 
 /** HTLCs of `from` that are not in `other`; equal ones are counted. */
 function missingIn(
