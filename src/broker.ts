@@ -51,6 +51,7 @@ import {
 } from "./broker/device.ts";
 import { FeeTelling } from "./broker/fee_telling.ts";
 import { linesFor } from "./broker/lines.ts";
+import type { NodeSelf } from "./broker/node_self.ts";
 import { RequestQueue } from "./broker/queue.ts";
 import { refusalOf } from "./broker/refusals.ts";
 import { RefusalLog } from "./broker/refusal_log.ts";
@@ -65,14 +66,21 @@ import {
 } from "./errors.ts";
 import type { DeviceSession, LoginAttempt } from "./mqtt/embedded.ts";
 import { checkLogin } from "./mqtt/auth.ts";
+import { pairingFingerprint } from "./mqtt/fingerprint.ts";
 import type { TopicName } from "./mqtt/topics.ts";
 import type { Answer, Request } from "./unixfd.ts";
-import { decodeCardHead, decodeHello, encodeRefusal } from "./wire/control.ts";
+import {
+  decodeCardHead,
+  decodeHello,
+  encodeControl,
+  encodeRefusal,
+  type NativeHello,
+} from "./wire/control.ts";
 import { FRAME_LIMIT } from "./wire/frame.ts";
 import { messageName, REPLIES, type RequestOf, REQUESTS } from "./wire/hsmd.ts";
 import { decodeMessage, encodeMessage, messageType } from "./wire/message.ts";
 import type { LogLevel } from "./wire/status.ts";
-import { NOBODY, type NodeId } from "./wire/types.ts";
+import { NOBODY, type NodeId, type PubKey } from "./wire/types.ts";
 import {
   decodeSignerError,
   decodeSignerResponse,
@@ -92,6 +100,8 @@ export interface DeviceLink {
 /** What the broker is made of. */
 export interface BrokerOptions {
   readonly book: PairingBook;
+  /** What devices know this node by. */
+  readonly self: NodeSelf;
   readonly log: (level: LogLevel, text: string, peer?: NodeId | null) => void;
   /** Text for somebody at a terminal, while lightningd does not read its log. */
   readonly tell: (text: string) => void;
@@ -116,6 +126,8 @@ interface Init {
 const INIT_SEQUENCE = 0;
 /** A device that has not answered for this long is worth a line. */
 const SLOW_MS = 10_000;
+/** Longest name of a light's state that is kept. */
+const LONGEST_LED = 40;
 
 /** Requests in, replies out. */
 export class Broker {
@@ -303,6 +315,8 @@ export class Broker {
         return this.#takeError(device, payload);
       case "card":
         return this.#takeCardHead(device, payload);
+      case "led":
+        return this.#takeLed(device, payload);
       case "bye":
         return this.#link.drop(device.session);
       default:
@@ -338,7 +352,38 @@ export class Broker {
       ? null
       : this.#options.book.heads?.problemOf(device.stand) ?? null;
     if (problem !== null) return this.#refuseCard(device, problem);
+    if (hello !== null) this.#introduce(device, hello);
     this.#initialise(device);
+  }
+
+  /** Says who this node is: the device's owner pairs with that, or does not. */
+  #introduce({ session }: Device, { isEmpty }: NativeHello): void {
+    const { book, self, tell } = this.#options;
+    const nodeId = book.current?.identity.nodeId ?? self.nodeId;
+    // A key of ours, and ids that a curve point was checked for before.
+    const brokerKey = self.linkKey as PubKey;
+    this.#link.send(
+      session,
+      "control",
+      encodeControl({
+        brokerKey,
+        ...(nodeId === null ? {} : { expectedNode: nodeId as PubKey }),
+      }),
+    );
+    if (book.current !== null) return;
+    const fingerprint = pairingFingerprint(brokerKey, session.cid);
+    const what = isEmpty ? "is new and asks its owner" : "can be paired";
+    const text = `device ${session.cid} ${what}: fingerprint ${fingerprint}, ` +
+      "the same on the device's screen";
+    this.#logRarely("info", text, text);
+    if (this.#init?.answer) tell(text);
+  }
+
+  /** A device's light changed: kept for who asks, and in the log. */
+  #takeLed(device: Device, payload: Uint8Array): void {
+    device.led = printable(payload).slice(0, LONGEST_LED);
+    const text = `device ${describeDevice(device)} shows ${device.led}`;
+    this.#options.log("debug", text);
   }
 
   /** Its card is not the newest: told to both owners, and not asked. */
@@ -426,6 +471,7 @@ export class Broker {
     checkOwnKey(device.session, identity);
     const { current } = book;
     if (current !== null) checkIdentity(current.identity, identity);
+    else checkNodeId(this.#options.self, identity);
     const cardKeys = withCardKey(current?.cardKeys ?? [], device.cardKey);
     if (current === null || cardKeys.length !== current.cardKeys.length) {
       await book.store({ identity, cardKeys });
@@ -612,6 +658,16 @@ function checkOwnKey(session: DeviceSession, identity: DeviceIdentity): void {
   if (found === wanted) return;
   throw new IdentityError(
     `Cannot use this device: its node id is ${found}, it logged in as ${wanted}`,
+  );
+}
+
+/** lightningd ends when its database is another node's. */
+function checkNodeId({ nodeId }: NodeSelf, identity: DeviceIdentity): void {
+  if (nodeId === null || nodeId.toHex() === identity.nodeId.toHex()) return;
+  throw new IdentityError(
+    `Cannot use this device: its node id is ${identity.nodeId.toHex()}, ` +
+      `lightningd's database is that of ${nodeId.toHex()}; restore its seed ` +
+      "on the device",
   );
 }
 

@@ -80,6 +80,11 @@ export function encodeBech32(
   return `${prefix}1${letters.join("")}`;
 }
 
+/** Bytes in these letters alone, without prefix or checksum: for a short name. */
+export function encodeBech32Letters(bytes: Uint8Array): string {
+  return Array.from(toWords(bytes), (word) => ALPHABET.charAt(word)).join("");
+}
+
 /** BIP 173: the words as a polynomial, modulo the generator. */
 function checksum(prefix: string, words: Uint8Array): number {
   let residue = 1;

@@ -33,6 +33,8 @@ export interface Device {
   cardKey: string | null;
   /** Where its card stands, if it said so. */
   stand: CardStand | null;
+  /** State of its light, as it said; null for one that has none. */
+  led: string | null;
   /** Requests under way. */
   inFlight: number;
 }
@@ -46,6 +48,7 @@ export function newDevice(session: DeviceSession): Device {
     software: "unknown software",
     cardKey: null,
     stand: null,
+    led: null,
     inFlight: 0,
   };
 }

@@ -7,6 +7,7 @@
 
 import type net from "node:net";
 import { Broker } from "../broker.ts";
+import { type NodeSelf, openNodeSelf } from "../broker/node_self.ts";
 import {
   FilePairingBook,
   OpenPairingBook,
@@ -23,7 +24,12 @@ import {
   UnixFd,
 } from "../unixfd.ts";
 import { type Config, parseVersion, showAddress } from "./config.ts";
-import { FOLDER, PAIRING_FILE } from "./folder.ts";
+import {
+  FOLDER,
+  LINK_KEY_FILE,
+  NODE_DATABASE,
+  PAIRING_FILE,
+} from "./folder.ts";
 import { readConfig } from "./sources.ts";
 
 /** Signals that a terminal or a service manager sends to the whole group. */
@@ -64,12 +70,17 @@ async function serve(parts: Parts): Promise<number> {
   const { config, isDeveloper, master, status } = parts;
   await Deno.mkdir(FOLDER, { recursive: true, mode: 0o700 });
   const book = await openBook(config);
+  const self = await openNodeSelf({
+    keyFile: LINK_KEY_FILE,
+    database: NODE_DATABASE,
+  });
   await using handover = await startHelper();
   const { server, broker } = await openServer({
     config,
     isDeveloper,
     status,
     book,
+    self,
   });
   const chain = followChain(config, status, broker);
   try {
@@ -155,10 +166,11 @@ async function openBook(config: Config): Promise<PairingBook> {
 
 interface ServerParts extends Omit<Parts, "master"> {
   readonly book: PairingBook;
+  readonly self: NodeSelf;
 }
 
 async function openServer(
-  { config, isDeveloper, status, book }: ServerParts,
+  { config, isDeveloper, status, book, self }: ServerParts,
 ): Promise<{ server: EmbeddedServer; broker: Broker }> {
   // The server and the broker know each other; the broker comes second.
   let broker: Broker | null = null;
@@ -174,6 +186,7 @@ async function openServer(
   const server = await EmbeddedServer.start(events);
   broker = new Broker(server, {
     book,
+    self,
     isDeveloper,
     log: (level, text, peer) => status.log(level, text, peer ?? null),
     tell,

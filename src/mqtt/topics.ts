@@ -33,6 +33,7 @@ export const TOPICS = {
   "error": "fromDevice",
   // Ours: not in the original, and no device of theirs publishes it.
   "card": "fromDevice",
+  "led": "fromDevice",
 } as const satisfies Record<string, Direction>;
 
 /** The last part of a topic. */

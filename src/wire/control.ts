@@ -8,7 +8,8 @@
  * | --- | --- | --- |
  * | hello | device | who it is, and where the history of its card stands |
  * | card | device | where it stands after a commit, before the answer goes |
- * | control | broker | why it does not take this device |
+ * | control | broker | who the node is, after hello; why it does not take a device |
+ * | led | device | the state of its light, see `device/led.ts` |
  *
  * @module
  */
@@ -45,6 +46,8 @@ export const nativeHello = struct("native_hello", {
     headHash: { type: 9, codec: fixed("head_hash", 32) },
     /** Random bytes that the card's memory was made with. */
     cardId: { type: 11, codec: fixed("card_id", 16) },
+    /** There is no seed yet: its owner is to be asked whether to pair. */
+    isEmpty: { type: 13, codec: bool },
   }),
 });
 
@@ -101,19 +104,40 @@ export const nativeControl = struct("native_control", {
   tlvs: tlvs("native_control_tlvs", {
     /** Why the device is not taken; nothing changes by trying again. */
     refusal: { type: 1, codec: wirestring },
+    /** The node's link key: what a pairing is with. */
+    brokerKey: { type: 3, codec: pubkey },
+    /** The node id that the node had so far, where it had one. */
+    expectedNode: { type: 5, codec: pubkey },
   }),
 });
 
+/** What a broker says about itself, or about a device. */
+export type NativeControl = ValueOf<typeof nativeControl>["tlvs"];
+
+/** Writes what the broker says. */
+export function encodeControl(
+  control: NativeControl,
+): Uint8Array<ArrayBuffer> {
+  return encode(nativeControl, { magic: MAGIC, tlvs: control });
+}
+
 /** Writes a refusal. */
 export function encodeRefusal(reason: string): Uint8Array<ArrayBuffer> {
-  const refusal = new TextEncoder().encode(reason);
-  return encode(nativeControl, { magic: MAGIC, tlvs: { refusal } });
+  return encodeControl({ refusal: new TextEncoder().encode(reason) });
+}
+
+/**
+ * Reads what a broker says; null for a control message of another dialect.
+ *
+ * @throws {DecodeError}
+ */
+export function decodeControl(payload: Uint8Array): NativeControl | null {
+  const isNative = payload.subarray(0, MAGIC.length).toHex() === MAGIC.toHex();
+  return isNative ? decode(nativeControl, payload).tlvs : null;
 }
 
 /** The refusal in a control message; null when it says something else. */
 export function decodeRefusal(payload: Uint8Array): string | null {
-  const isNative = payload.subarray(0, MAGIC.length).toHex() === MAGIC.toHex();
-  if (!isNative) return null;
-  const { refusal } = decode(nativeControl, payload).tlvs;
+  const refusal = decodeControl(payload)?.refusal;
   return refusal === undefined ? null : new TextDecoder().decode(refusal);
 }

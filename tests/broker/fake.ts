@@ -21,7 +21,11 @@ import {
 import type { DeviceSession } from "../../src/mqtt/embedded.ts";
 import type { TopicName } from "../../src/mqtt/topics.ts";
 import type { Answer } from "../../src/unixfd.ts";
-import { encodeHello } from "../../src/wire/control.ts";
+import {
+  decodeControl,
+  encodeHello,
+  type NativeControl,
+} from "../../src/wire/control.ts";
 import { REPLIES, requestRow, REQUESTS } from "../../src/wire/hsmd.ts";
 import { encodeMessage, messageType } from "../../src/wire/message.ts";
 import {
@@ -124,7 +128,14 @@ export interface FakeOptions {
   readonly isDeveloper?: boolean;
   readonly tokenWindow?: number;
   readonly now?: () => number;
+  /** Node id in lightningd's database. */
+  readonly nodeId?: Uint8Array;
 }
+
+/** What devices know the fake node by: the curve's generator. */
+export const LINK_KEY: Uint8Array = Uint8Array.fromHex(
+  "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+);
 
 /** A broker with its fake surroundings. */
 export class FakeNode implements Disposable {
@@ -142,6 +153,7 @@ export class FakeNode implements Disposable {
     };
     this.broker = new Broker(link, {
       book: options.book ?? new OpenPairingBook(),
+      self: { linkKey: LINK_KEY, nodeId: options.nodeId ?? null },
       log: (level, text) => this.log.push(`${level} ${text}`),
       tell: () => {},
       now: options.now ?? (() => 0),
@@ -218,6 +230,8 @@ export class FakeDevice {
   readonly requests: SignerRequest[] = [];
   /** Messages that arrived on `init-3-msg`, in order. */
   readonly inits: Uint8Array[] = [];
+  /** What the broker said on `control`, in order. */
+  readonly controls: (NativeControl | null)[] = [];
   isHere = true;
 
   constructor(
@@ -232,6 +246,10 @@ export class FakeDevice {
 
   receive(name: TopicName, payload: Uint8Array): boolean {
     if (!this.isHere) return false;
+    if (name === "control") {
+      this.controls.push(decodeControl(payload));
+      return true;
+    }
     const request = decodeSignerRequest(payload);
     if (name === "vls") this.requests.push(request);
     else this.inits.push(request.message);

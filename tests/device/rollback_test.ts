@@ -14,7 +14,7 @@ import { makeSecretFile } from "../../src/keyderiv.ts";
 import { EmbeddedServer } from "../../src/mqtt/embedded.ts";
 import { REQUESTS } from "../../src/wire/hsmd.ts";
 import { NOBODY } from "../../src/wire/types.ts";
-import { INIT } from "../broker/fake.ts";
+import { INIT, LINK_KEY } from "../broker/fake.ts";
 import { makeBox, startSoftkey } from "../support/softkey.ts";
 
 const SECRET = makeSecretFile(new Uint8Array(16).fill(3));
@@ -32,6 +32,7 @@ async function startNode(folder: string) {
   });
   broker = new Broker(server, {
     book,
+    self: { linkKey: LINK_KEY, nodeId: null },
     log: (_level, text) => log.push(text),
     tell: () => {},
     now: Date.now,

@@ -12,8 +12,11 @@ import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
 import { DecodeError } from "../../src/errors.ts";
 import {
+  decodeControl,
   decodeHello,
+  encodeControl,
   encodeHello,
+  nativeControl,
   nativeHello,
 } from "../../src/wire/control.ts";
 import { encodeFrame, FrameSplitter } from "../../src/wire/frame.ts";
@@ -89,6 +92,17 @@ export const TARGETS: readonly Target[] = [
       const hello = valueOrNull(() => decodeHello(input));
       if (hello === null) return;
       assert.deepEqual(decodeHello(encodeHello(hello)), hello);
+    },
+  },
+  {
+    name: "native control",
+    input: damaged(
+      arbitrary(nativeControl).map((control) => encodeControl(control.tlvs)),
+    ),
+    check: (input) => {
+      const control = valueOrNull(() => decodeControl(input));
+      if (control === null) return;
+      assert.deepEqual(decodeControl(encodeControl(control)), control);
     },
   },
   {
