@@ -32,6 +32,9 @@ const BROKER_ENVIRONMENT = [
   "REMOTE_HSMD_BITCOIND_PASSWORD",
 ];
 
+/** Where a service manager puts credentials; whether colours are wanted. */
+const DEVICE_ENVIRONMENT = ["CREDENTIALS_DIRECTORY", "NO_COLOR", "TERM"];
+
 /** Both programs. */
 export const PROGRAMS: readonly Program[] = [
   {
@@ -54,7 +57,10 @@ export const PROGRAMS: readonly Program[] = [
       "--allow-net",
       "--allow-read",
       "--allow-write",
+      // An interface may be named to listen on.
+      "--allow-sys=networkInterfaces",
       "--ignore-env",
+      `--allow-env=${DEVICE_ENVIRONMENT.join(",")}`,
     ],
   },
 ];
@@ -80,6 +86,8 @@ export function launcherOf(program: Program): string {
     // without such code it runs. Only where that can be is it tried out.
     `jit=; { [ -n "\${INVOCATION_ID-}" ] || grep -q '^Seccomp:.*2' /proc/self/status; } && ! "$deno" eval 0 >/dev/null 2>&1 && jit=--v8-flags=--jitless`,
     `[ -z "$jit" ] || [ "$1" = --version ] || echo "${program.name}: just-in-time code is forbidden here (MemoryDenyWriteExecute): running without it, slower" >&2`,
+    // Memory that holds a seed belongs in no core dump.
+    "ulimit -c 0",
     `DENO_NO_UPDATE_CHECK=1 exec "$deno" run $jit --quiet --ext=js ${
       [...FLAGS, ...program.permissions].join(" ")
     } "$0" "$@"`,

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { embedWasm } from "../../scripts/build.ts";
+import { embedWasm, launcherOf, PROGRAMS } from "../../scripts/build.ts";
 
 const READ = 'readFileSync(path("secp256k1.wasm"))';
 /** "\0asm", version 1, as every module of WebAssembly begins. */
@@ -33,5 +33,26 @@ Deno.test("a script that reads it in another way is refused", async () => {
   const scripts = [`${READ}; ${READ}`, 'fetch("secp256k1.wasm")'];
   for (const script of scripts) {
     await assert.rejects(embedWasm(script), /Cannot embed secp256k1\.wasm/);
+  }
+});
+
+Deno.test("no program leaves a core dump", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    // In place of deno: says what it was started with.
+    const deno = `${folder}/deno`;
+    await Deno.writeTextFile(deno, "#!/bin/sh\nulimit -c\n");
+    await Deno.chmod(deno, 0o755);
+    for (const program of PROGRAMS) {
+      const path = `${folder}/${program.name}`;
+      await Deno.writeTextFile(path, launcherOf(program));
+      await Deno.chmod(path, 0o755);
+      const { stdout } = await new Deno.Command("sh", {
+        args: ["-c", 'ulimit -S -c unlimited 2>/dev/null; "$0"', path],
+      }).output();
+      assert.equal(new TextDecoder().decode(stdout), "0\n");
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 });
