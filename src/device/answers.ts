@@ -6,8 +6,9 @@
  * was heard. The answer is committed together with what it changed, so there is
  * no moment at which one is durable without the other.
  *
- * A ring of {@link SLOTS} keys, `answer/000` on; the slot that was written
- * longest ago is next. A request is known by SHA-256(peer, dbid, message).
+ * A ring of {@link SLOTS} keys, `answer/000` on; each answer has a number, and
+ * goes to the slot after the newest. A request is known by SHA-256(peer, dbid,
+ * message). Answers of an older format are forgotten: that costs a judgement.
  *
  * Only the last change of a connection is answered from here. An older one may
  * have been overtaken (a commitment that was replaced and comes again must be
@@ -43,7 +44,8 @@ function scopeOf({ peerId, dbid }: Pick<SignerInput, "peerId" | "dbid">) {
 }
 
 const PREFIX = "answer/";
-const FORMAT = 1;
+const FORMAT = 2;
+const FORMER_FORMATS: readonly number[] = [1];
 const LONGEST_REPLY = 0xffff;
 
 /** What is the same about two requests that are the same. */
@@ -60,16 +62,16 @@ export function requestHash({ peerId, dbid, message }: SignerInput): string {
 /** An answer that will be remembered once its change is durable. */
 export interface Remembering {
   readonly change: Change;
-  readonly slot: number;
+  readonly number: bigint;
   readonly scope: string;
   readonly hash: string;
   readonly reply: Uint8Array;
 }
 
 interface Slot {
+  readonly number: bigint;
   readonly scope: string;
   readonly hash: string;
-  readonly version: bigint;
 }
 
 /** The last answers. */
@@ -78,7 +80,8 @@ export class AnswerTail {
   readonly #slots: (Slot | undefined)[] = [];
   /** The last change of each connection. */
   readonly #last = new Map<string, string>();
-  #next = 0;
+  /** Number of the next answer. */
+  #next = 0n;
 
   /** Takes what a card holds. @throws {DecodeError} for a damaged answer */
   static load(values: Iterable<StoredValue>): AnswerTail {
@@ -86,7 +89,6 @@ export class AnswerTail {
     for (const stored of values) {
       if (stored.key.startsWith(PREFIX)) tail.#take(stored);
     }
-    tail.#next = tail.#oldest();
     tail.#orderScopes();
     return tail;
   }
@@ -112,21 +114,22 @@ export class AnswerTail {
       reply.length <= LONGEST_REPLY;
     if (!isKept) return null;
     const hash = requestHash(input);
-    const value = pack(input, hash, reply);
-    const slot = this.#next;
+    const number = this.#next;
+    const value = pack(input, { number, hash, reply });
+    const key = keyOf(slotOf(number));
     const scope = scopeOf(input);
-    return { change: { key: keyOf(slot), value }, slot, scope, hash, reply };
+    return { change: { key, value }, number, scope, hash, reply };
   }
 
   /** The change is durable. */
-  remember({ slot, scope, hash, reply }: Remembering): void {
+  remember({ number, scope, hash, reply }: Remembering): void {
+    const slot = slotOf(number);
     const before = this.#slots[slot];
     if (before !== undefined) this.#forget(before);
-    const version = (before?.version ?? -1n) + 1n;
-    this.#slots[slot] = { scope, hash, version };
+    this.#slots[slot] = { number, scope, hash };
     this.#replies.set(hash, reply);
     this.#last.set(scope, hash);
-    this.#next = (slot + 1) % SLOTS;
+    this.#next = number + 1n;
   }
 
   #forget({ scope, hash }: Slot): void {
@@ -134,12 +137,12 @@ export class AnswerTail {
     if (this.#last.get(scope) === hash) this.#last.delete(scope);
   }
 
-  /** The ring from its oldest slot on: the last of each connection wins. */
+  /** From the oldest answer on: the last of each connection wins. */
   #orderScopes(): void {
-    for (let i = 0; i < SLOTS; i += 1) {
-      const slot = this.#slots[(this.#next + i) % SLOTS];
-      if (slot !== undefined) this.#last.set(slot.scope, slot.hash);
-    }
+    const slots = this.#slots.filter((slot) => slot !== undefined)
+      .toSorted((a, b) => a.number < b.number ? -1 : 1);
+    for (const { scope, hash } of slots) this.#last.set(scope, hash);
+    this.#next = (slots.at(-1)?.number ?? -1n) + 1n;
   }
 
   /** What has to be written to forget them all. */
@@ -154,33 +157,26 @@ export class AnswerTail {
     this.#replies.clear();
     this.#last.clear();
     this.#slots.length = 0;
-    this.#next = 0;
   }
 
-  #take({ key, version, value }: StoredValue): void {
+  #take({ key, value }: StoredValue): void {
     const slot = Number(key.slice(PREFIX.length));
     const isSlot = Number.isInteger(slot) && slot >= 0 && slot < SLOTS;
+    if (isSlot && FORMER_FORMATS.includes(value[0] ?? FORMAT)) return;
     if (!isSlot || value[0] !== FORMAT) {
       const found = `format ${value[0] ?? "missing"} in slot ${slot}`;
       throw new DecodeError(key, "", 0, `${found}, want format ${FORMAT}`);
     }
     const record = decode(answerRecord, value.subarray(1), key);
-    const { request, reply } = record;
+    const { number, request, reply } = record;
     const hash = request.toHex();
-    this.#slots[slot] = { scope: scopeOf(record), hash, version };
+    this.#slots[slot] = { number, scope: scopeOf(record), hash };
     this.#replies.set(hash, reply);
   }
+}
 
-  /** The first gap, or where the versions fall: the ring's seam. */
-  #oldest(): number {
-    for (let slot = 0; slot < SLOTS; slot += 1) {
-      const here = this.#slots[slot];
-      const first = this.#slots[0];
-      if (here === undefined || first === undefined) return slot;
-      if (here.version < first.version) return slot;
-    }
-    return 0;
-  }
+function slotOf(number: bigint): number {
+  return Number(number % BigInt(SLOTS));
 }
 
 function keyOf(slot: number): string {
@@ -189,11 +185,10 @@ function keyOf(slot: number): string {
 
 function pack(
   { peerId, dbid }: SignerInput,
-  hash: string,
-  reply: Uint8Array,
+  { number, hash, reply }: Pick<Remembering, "number" | "hash" | "reply">,
 ): Uint8Array {
   const request = Uint8Array.fromHex(hash);
-  const body = encode(answerRecord, { peerId, dbid, request, reply });
+  const body = encode(answerRecord, { number, peerId, dbid, request, reply });
   const value = new Uint8Array(1 + body.length);
   value[0] = FORMAT;
   value.set(body, 1);

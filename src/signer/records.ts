@@ -216,6 +216,8 @@ export type NodeRecord = ValueOf<typeof nodeRecord>;
 
 /** The answer to a request that changed something, by the request's hash. */
 export const answerRecord = struct("answer", {
+  /** Rises by one with each answer: the order of the ring. */
+  number: u64,
   /** The connection that asked: 33 zero bytes and 0 for lightningd's own. */
   peerId: nodeId,
   dbid: u64,

@@ -17,18 +17,52 @@
  */
 
 import { StoreError } from "../errors.ts";
+import {
+  addLines,
+  firstOf,
+  LEDGER_LINES,
+  markOf,
+  type Marks,
+  nextAnchor,
+  NO_LINES,
+} from "./book.ts";
 import { GENESIS, nextHead, sortByKey } from "./digest.ts";
-import type { Change, Head, Store, StoredValue } from "./store.ts";
+import type {
+  Change,
+  Head,
+  Ledger,
+  LedgerLine,
+  LedgerRange,
+  NewLine,
+  Store,
+  StoredValue,
+} from "./store.ts";
+import { floorAfter, nextVersion, TOMBSTONES } from "./versions.ts";
 
 /** How a commit goes wrong. */
 export type Fault = "before" | "torn" | "after";
 
-interface Content {
-  readonly head: Head;
-  readonly rows: ReadonlyMap<string, StoredValue>;
+/** How much a card keeps; for tests. */
+export interface MemoryLimits {
+  readonly ledgerLines?: number;
+  readonly tombstones?: number;
 }
 
-const NOTHING: Content = { head: GENESIS, rows: new Map() };
+interface Content extends Marks {
+  readonly head: Head;
+  readonly floor: bigint;
+  readonly rows: ReadonlyMap<string, StoredValue>;
+  readonly lines: readonly LedgerLine[];
+}
+
+const NOTHING: Content = {
+  head: GENESIS,
+  floor: 0n,
+  rows: new Map(),
+  tip: NO_LINES,
+  anchor: NO_LINES,
+  lines: [],
+};
 
 /** What stays when a program ends. */
 export class MemoryDisk {
@@ -38,6 +72,12 @@ export class MemoryDisk {
   #synced: Content = NOTHING;
   #isHonest = true;
   #holder: MemoryStore | null = null;
+  readonly #limits: Required<MemoryLimits>;
+
+  constructor(limits: MemoryLimits = {}) {
+    const usual = { ledgerLines: LEDGER_LINES, tombstones: TOMBSTONES };
+    this.#limits = { ...usual, ...limits };
+  }
 
   /** From now on nothing is synced, though the disk says so. */
   lie(): void {
@@ -53,7 +93,7 @@ export class MemoryDisk {
 
   /** A copy, as an owner makes one. */
   copy(): MemoryDisk {
-    const disk = new MemoryDisk();
+    const disk = new MemoryDisk(this.#limits);
     disk.#written = this.#written;
     disk.#synced = this.#written;
     return disk;
@@ -68,6 +108,7 @@ export class MemoryDisk {
       );
     }
     const holder = new MemoryStore({
+      limits: this.#limits,
       fault: () => this.fault(),
       read: () => this.#written,
       write: (content) => {
@@ -82,6 +123,7 @@ export class MemoryDisk {
 }
 
 interface Access {
+  readonly limits: Required<MemoryLimits>;
   readonly fault: () => Fault | null;
   readonly read: () => Content;
   readonly write: (content: Content) => void;
@@ -93,11 +135,14 @@ export class MemoryStore implements Store {
   readonly #access: Access;
   #isCertain = true;
   #isOpen = true;
-  #head: Head;
+  readonly #ledger: Ledger;
+  /** What the card held when it was opened or last committed. */
+  #known: Content;
 
   constructor(access: Access) {
     this.#access = access;
-    this.#head = access.read().head;
+    this.#known = access.read();
+    this.#ledger = readableLedger(() => this.#known);
   }
 
   /** A store on a disk of its own. */
@@ -106,7 +151,11 @@ export class MemoryStore implements Store {
   }
 
   get head(): Head {
-    return this.#head;
+    return this.#known.head;
+  }
+
+  get ledger(): Ledger {
+    return this.#ledger;
   }
 
   get isCertain(): boolean {
@@ -118,19 +167,20 @@ export class MemoryStore implements Store {
     return sortByKey(rows.filter(({ value }) => value.length > 0));
   }
 
-  commit(changes: readonly Change[]): void {
+  commit(changes: readonly Change[], lines: readonly NewLine[] = []): void {
     if (!this.#isCertain) {
       throw new StoreError("write the card", "reopen it: its state is unknown");
     }
-    if (changes.length === 0) return;
+    if (changes.length + lines.length === 0) return;
+    const { limits, read, write } = this.#access;
     const fault = this.#access.fault();
-    const next = changed(this.#access.read(), changes);
-    if (fault === null || fault === "after") this.#access.write(next);
+    const next = extended(changed(read(), changes, limits), lines, limits);
+    if (fault === null || fault === "after") write(next);
     if (fault === "torn" || fault === "after") this.#isCertain = false;
     if (fault !== null) {
       throw new StoreError("write the card", `fault ${fault}`);
     }
-    this.#head = next.head;
+    this.#known = next;
   }
 
   close(): void {
@@ -141,14 +191,58 @@ export class MemoryStore implements Store {
   }
 }
 
-function changed(content: Content, changes: readonly Change[]): Content {
+function readableLedger(read: () => Content): Ledger {
+  return {
+    get tip() {
+      return read().tip;
+    },
+    get anchor() {
+      return read().anchor;
+    },
+    *lines(range: LedgerRange = {}) {
+      const content = read();
+      const first = firstOf(content, range);
+      yield* content.lines.filter(({ number }) => number >= first);
+    },
+  };
+}
+
+function changed(
+  content: Content,
+  changes: readonly Change[],
+  { tombstones }: Required<MemoryLimits>,
+): Content {
+  if (changes.length === 0) return content;
   const rows = new Map(content.rows);
   const written = sortByKey(changes).map(({ key, value }) => {
-    const before = rows.get(key);
-    const version = before === undefined ? 0n : before.version + 1n;
+    const before = rows.get(key)?.version ?? null;
+    const version = nextVersion(before, content.floor);
     const row = { key, version, value: (value ?? new Uint8Array()).slice() };
     rows.set(key, row);
     return row;
   });
-  return { head: nextHead(content.head, written), rows };
+  const head = nextHead(content.head, written);
+  if (written.every(({ value }) => value.length > 0)) {
+    return { ...content, head, rows };
+  }
+  const dead = [...rows.values()].filter(({ value }) => value.length === 0);
+  if (dead.length <= tombstones) return { ...content, head, rows };
+  for (const { key } of dead) rows.delete(key);
+  const versions = dead.map(({ version }) => version);
+  return { ...content, head, rows, floor: floorAfter(content.floor, versions) };
+}
+
+function extended(
+  content: Content,
+  lines: readonly NewLine[],
+  { ledgerLines }: Required<MemoryLimits>,
+): Content {
+  const added = addLines(content.tip, lines);
+  const all = [...content.lines, ...added];
+  const tip = markOf(added.at(-1) ?? content.tip);
+  const last = nextAnchor({ tip, anchor: content.anchor }, ledgerLines);
+  const anchor = all.find(({ number }) => number === last);
+  if (anchor === undefined) return { ...content, tip, lines: all };
+  const kept = all.filter(({ number }) => number > anchor.number);
+  return { ...content, tip, anchor: markOf(anchor), lines: kept };
 }

@@ -4,19 +4,23 @@
  * | table | row |
  * | --- | --- |
  * | kv | key, version, value (empty: deleted), SHA-256 of these three |
- * | meta | one: generation, head, sum of the row hashes, card id, their SHA-256 |
+ * | ledger | number, time, body, SHA-256 of these three after the line before |
+| meta | one: generation, head, sum of the row hashes, card id, floor of the \
+versions, the ledger's tip and anchor, and the SHA-256 of all of these |
  *
  * The number of the schema is SQLite's `user_version`; `application_id` says
  * that the file is a card at all. A change of the tables is one more entry of
- * {@link MIGRATIONS}: all that a card lacks run in one transaction.
+ * {@link MIGRATIONS}: all that a card lacks run in one transaction. What the
+ * file then says of its tables has to be what the entries make, word for word.
  *
  * What it does not do: change an entry that was released, ever.
  *
  * @module
  */
 
-import type { DatabaseSync } from "node:sqlite";
+import { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../errors.ts";
+import { damaged } from "./faults.ts";
 
 /** `RHSK`, at offset 68 of the file. */
 export const APPLICATION_ID = 0x5248_534b;
@@ -39,6 +43,34 @@ export const MIGRATIONS: readonly string[] = [
     digest BLOB NOT NULL
   ) STRICT;
   `,
+  `
+  CREATE TABLE ledger (
+    number INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    hash BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE older AS SELECT * FROM meta;
+  DROP TABLE meta;
+  CREATE TABLE meta (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    generation INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    sum BLOB NOT NULL,
+    card BLOB NOT NULL,
+    floor INTEGER NOT NULL,
+    tip INTEGER NOT NULL,
+    tip_hash BLOB NOT NULL,
+    anchor INTEGER NOT NULL,
+    anchor_hash BLOB NOT NULL,
+    digest BLOB NOT NULL
+  ) STRICT;
+  INSERT INTO meta
+    SELECT id, generation, head, sum, card,
+      0, 0, zeroblob(32), 0, zeroblob(32), digest
+    FROM older;
+  DROP TABLE older;
+  `,
 ];
 
 /** What {@linkcode upgradeSchema} found. */
@@ -51,8 +83,10 @@ export interface SchemaChange {
 /** How a card is brought up to date. */
 export interface UpgradeOptions {
   readonly migrations?: readonly string[];
-  /** Writes the first rows of a card that is new, in the same transaction. */
-  readonly fill: (db: DatabaseSync) => void;
+  /** Called before anything is written. */
+  readonly beforeWriting?: () => void;
+  /** Brings what the tables hold up to date, in the same transaction. */
+  readonly fill: (db: DatabaseSync, before: number) => void;
 }
 
 /**
@@ -63,8 +97,9 @@ export interface UpgradeOptions {
 export function upgradeSchema(
   db: DatabaseSync,
   path: string,
-  { migrations = MIGRATIONS, fill }: UpgradeOptions,
+  options: UpgradeOptions,
 ): SchemaChange {
+  const { migrations = MIGRATIONS } = options;
   const before = readPragma(db, "user_version");
   checkOwner(db, path, before);
   const after = migrations.length;
@@ -75,7 +110,8 @@ export function upgradeSchema(
         `most ${after}; run that softkey, or a newer one`,
     );
   }
-  if (before < after) migrate(db, before, { migrations, fill });
+  if (before < after) migrate(db, before, options);
+  checkTables(db, path, migrations);
   return { before, after };
 }
 
@@ -93,12 +129,13 @@ function checkOwner(db: DatabaseSync, path: string, version: number): void {
 function migrate(
   db: DatabaseSync,
   before: number,
-  { migrations = MIGRATIONS, fill }: UpgradeOptions,
+  { migrations = MIGRATIONS, beforeWriting, fill }: UpgradeOptions,
 ): void {
+  beforeWriting?.();
   db.exec("BEGIN IMMEDIATE");
   try {
     for (const statements of migrations.slice(before)) db.exec(statements);
-    if (before === 0) fill(db);
+    fill(db, before);
     db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
     db.exec(`PRAGMA user_version = ${migrations.length}`);
     db.exec("COMMIT");
@@ -106,6 +143,29 @@ function migrate(
     if (db.isTransaction) db.exec("ROLLBACK");
     throw error;
   }
+}
+
+/** A word that changed in the file's own schema would be obeyed by SQLite. */
+function checkTables(
+  db: DatabaseSync,
+  path: string,
+  migrations: readonly string[],
+): void {
+  const wanted = new DatabaseSync(":memory:");
+  try {
+    for (const statements of migrations) wanted.exec(statements);
+    if (tablesOf(db) === tablesOf(wanted)) return;
+  } finally {
+    wanted.close();
+  }
+  throw damaged(path, "its tables are not those of a card");
+}
+
+function tablesOf(db: DatabaseSync): string {
+  const rows = db.prepare(
+    "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name",
+  ).all();
+  return JSON.stringify(rows);
 }
 
 function countTables(db: DatabaseSync): number {

@@ -1,5 +1,5 @@
 /**
- * A card in one file: versioned values in SQLite.
+ * A card in one file: versioned values and a ledger in SQLite.
  *
  * A commit is one transaction in the write-ahead log, which is synced before
  * COMMIT returns (`synchronous = FULL`): what was committed survives a loss of
@@ -13,30 +13,71 @@
  * | the disk failed in COMMIT | that nobody can tell | refuses until it is reopened |
  * | a hash or a page is wrong | what to do about it | nothing is signed from it |
  *
- * A card is verified whole when it is opened: row by row, and the sum over all
- * rows (`digest.ts`). An old card that is whole in itself is not found here; the
- * node's program remembers the head for that.
+ * What is verified, and when:
  *
- * What it does not do: know what a value means; keep what was deleted (the key
- * stays, with a new version and no bytes).
+ * | what | at the start | by `check` |
+ * | --- | --- | --- |
+ * | every byte, after a clean stop (`sum.ts`) | yes | |
+ * | the tables' own words, the row of `meta` | yes | yes |
+ * | every row, and the sum over all of them (`digest.ts`) | yes | yes |
+ * | the ledger's newest 1,000 lines, and its ends | yes | yes |
+ * | the ledger whole, every page | | yes |
+ *
+ * With a full ledger a start takes 0.1 s and `check` some seconds.
+ *
+ * After a crash there is no sum over the bytes, and the log holds the newest
+ * commits. Each page in it has a checksum that goes on from the one before; a
+ * flipped byte ends the log early, and the card is then whole but older. Like
+ * an old copy, that is not found here; the node's program remembers the head
+ * for that.
+ *
+ * | what grows | its bound |
+ * | --- | --- |
+ * | the ledger | 201,000 lines: some 45 MB where a line has 160 bytes |
+ * | deleted rows | 1,000, and 256 answers |
+ * | the log | 1,000 pages (4 MB) and one commit |
+ *
+ * What it does not do: know what a value or a line means; give free pages back
+ * to the disk (they are used again).
  *
  * @module
  */
 
-import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { createHash, randomBytes } from "node:crypto";
-import { Bug, describeError, StoreError } from "../errors.ts";
+import type { DatabaseSync } from "node:sqlite";
+import { describeError, StoreError } from "../errors.ts";
+import { firstOf, LEDGER_LINES } from "./book.ts";
+import { type Meta, nextHead, sortByKey } from "./digest.ts";
 import {
-  GENESIS,
-  nextHead,
-  replaceInSum,
-  rowDigest,
-  sortByKey,
-  sumToBytes,
-  toNumber,
-} from "./digest.ts";
+  damaged,
+  explained,
+  isDiskFull,
+  plainText,
+  printable,
+} from "./faults.ts";
+import { HeldFile } from "./hold.ts";
+import { LedgerTable, VERIFIED_AT_OPEN } from "./ledger_table.ts";
+import {
+  freshMeta,
+  insertMeta,
+  readMeta,
+  upgradeMeta,
+  writeMeta,
+} from "./meta_table.ts";
+import { isDead, problemOfRows, RowTable } from "./row_table.ts";
 import { MIGRATIONS, upgradeSchema } from "./schema.ts";
-import type { Change, Head, Store, StoredValue } from "./store.ts";
+import type {
+  Change,
+  Head,
+  Ledger,
+  LedgerLine,
+  LedgerMark,
+  LedgerRange,
+  NewLine,
+  Store,
+  StoredValue,
+} from "./store.ts";
+import { syncFolderOf } from "./sum.ts";
+import { TOMBSTONES } from "./versions.ts";
 
 /** A card on a disk. */
 export interface SqliteStore extends Store {
@@ -45,8 +86,15 @@ export interface SqliteStore extends Store {
   readonly isNew: boolean;
   /** Random bytes that this card was made with. */
   readonly id: Uint8Array;
-  /** Reads every page and every row; {@linkcode StoreError} when one is wrong. */
+  /**
+   * Why closing it left no sum over the whole file; null while it is open, and
+   * when it did. Everything that was committed is there all the same.
+   */
+  readonly closeProblem: StoreError | null;
+  /** Reads every page, row and line; {@linkcode StoreError} when one is wrong. */
   check(): CheckReport;
+  /** Everything that it holds, at one moment. */
+  dump(): CardDump;
 }
 
 /** What a whole card holds. */
@@ -54,118 +102,157 @@ export interface CheckReport {
   readonly head: Head;
   readonly values: number;
   readonly deleted: number;
+  /** How many lines of the ledger are kept. */
+  readonly lines: number;
+  /** Whether every byte was compared at the start: the last stop was clean. */
+  readonly isSummed: boolean;
+}
+
+/** Everything that a card holds, at one moment. */
+export interface CardDump {
+  readonly id: Uint8Array;
+  readonly head: Head;
+  /** The version that a key starts at that is not among the rows. */
+  readonly floor: bigint;
+  /** Sorted by key; deleted ones have no bytes. */
+  readonly rows: readonly StoredValue[];
+  /** The line before the oldest that is kept. */
+  readonly anchor: LedgerMark;
+  /** In order. */
+  readonly lines: readonly LedgerLine[];
 }
 
 /** How a card is opened. */
 export interface OpenOptions {
-  /** For tests of what releases do. */
-  readonly migrations?: readonly string[];
   /** How long to wait for another program that is about to let go of it. */
   readonly waitMs?: number;
+  /** For tests of what releases do. */
+  readonly migrations?: readonly string[];
+  /** For tests: how many lines of the ledger are kept. */
+  readonly ledgerLines?: number;
+  /** For tests: how many deleted rows may stay. */
+  readonly tombstones?: number;
+  /** For tests: how many pages the file may have; it is full then. */
+  readonly maxPages?: number;
 }
+
+const DEFAULTS: Required<OpenOptions> = {
+  waitMs: 0,
+  migrations: MIGRATIONS,
+  ledgerLines: LEDGER_LINES,
+  tombstones: TOMBSTONES,
+  maxPages: 0xffff_fffe,
+};
 
 /** Opens a card's database, or makes one. @throws {StoreError} */
 export function openSqliteStore(
   path: string,
-  { migrations = MIGRATIONS, waitMs = 0 }: OpenOptions = {},
+  options: OpenOptions = {},
 ): SqliteStore {
-  return new SqliteCard(path, { migrations, waitMs });
-}
-
-const SETTINGS = `
-  PRAGMA locking_mode = EXCLUSIVE;
-  PRAGMA trusted_schema = OFF;
-  PRAGMA cell_size_check = ON;
-`;
-const JOURNAL = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = FULL;
-`;
-const CARD_ID_SIZE = 16;
-
-interface Statements {
-  readonly find: StatementSync;
-  readonly put: StatementSync;
-  readonly putMeta: StatementSync;
+  const settings = { ...DEFAULTS, ...options };
+  const held = new HeldFile(path, settings.waitMs);
+  try {
+    return new SqliteCard(held, settings);
+  } catch (error) {
+    held.giveBack();
+    throw error;
+  }
 }
 
 class SqliteCard implements SqliteStore {
   readonly path: string;
   readonly isNew: boolean;
-  readonly id: Uint8Array;
+  readonly ledger: Ledger;
+  readonly #held: HeldFile;
   readonly #db: DatabaseSync;
-  readonly #statements: Statements;
-  #head: Head;
-  #sum: bigint;
+  readonly #settings: Required<OpenOptions>;
+  readonly #rows: RowTable;
+  readonly #lines: LedgerTable;
+  readonly #putMeta: (meta: Meta) => void;
+  #meta: Meta;
+  /** Deleted rows that may be removed. */
+  #dead: number;
   #isCertain = true;
+  #closeProblem: StoreError | null = null;
 
-  constructor(path: string, options: Required<OpenOptions>) {
-    const { migrations, waitMs } = options;
+  constructor(held: HeldFile, settings: Required<OpenOptions>) {
+    const { path, db } = held;
     this.path = path;
-    this.#db = openDatabase(path, waitMs);
-    try {
-      const { before } = explained(path, "open the card", () => {
-        lock(this.#db);
-        return upgradeSchema(this.#db, path, { migrations, fill: makeMeta });
-      });
-      this.isNew = before === 0;
-      const meta = explained(
-        path,
-        "open the card",
-        () => readMeta(this.#db, path),
-      );
-      this.#statements = explained(path, "open the card", () => {
-        this.#db.exec(JOURNAL);
-        return prepare(this.#db);
-      });
-      this.id = meta.id;
-      this.#head = meta.head;
-      this.#sum = meta.sum;
-      this.#verify();
-    } catch (error) {
-      this.#db.close();
-      throw error;
-    }
+    this.#held = held;
+    this.#db = db;
+    this.#settings = settings;
+    const opened = explained(path, "open the card", () => {
+      const { before } = this.#upgrade();
+      const meta = readMeta(db, path);
+      return {
+        before,
+        meta,
+        rows: new RowTable(db),
+        lines: new LedgerTable(db),
+      };
+    });
+    this.isNew = opened.before === 0;
+    this.#meta = opened.meta;
+    this.#rows = opened.rows;
+    this.#lines = opened.lines;
+    this.#dead = this.#verify(VERIFIED_AT_OPEN).dead;
+    held.beginWriting();
+    this.#putMeta = explained(path, "open the card", () => {
+      held.useLog();
+      db.exec(`PRAGMA max_page_count = ${settings.maxPages}`);
+      return writeMeta(db);
+    });
+    this.ledger = this.#readLedger();
     if (this.isNew) syncFolderOf(path);
   }
 
+  get id(): Uint8Array {
+    return this.#meta.id;
+  }
+
   get head(): Head {
-    return this.#head;
+    return this.#meta.head;
   }
 
   get isCertain(): boolean {
     return this.#isCertain;
   }
 
+  get closeProblem(): StoreError | null {
+    return this.#closeProblem;
+  }
+
   load(): Iterable<StoredValue> {
     return explained(
       this.path,
       "read the card",
-      () => readRows(this.#db).filter(({ value }) => value.length > 0),
+      () => this.#rows.read().filter(({ value }) => value.length > 0),
     );
   }
 
-  commit(changes: readonly Change[]): void {
+  commit(changes: readonly Change[], lines: readonly NewLine[] = []): void {
     if (!this.#isCertain) throw uncertain();
-    if (changes.length === 0) return;
+    if (changes.length + lines.length === 0) return;
     let isEnding = false;
     try {
       this.#db.exec("BEGIN IMMEDIATE");
-      const { rows, sum } = this.#write(sortByKey(changes));
-      const head = nextHead(this.#head, rows);
-      this.#writeMeta(head, sum);
+      const { meta, dead } = this.#write(changes, lines);
+      this.#putMeta(meta);
       isEnding = true;
       this.#db.exec("COMMIT");
-      this.#head = head;
-      this.#sum = sum;
+      this.#meta = meta;
+      this.#dead = dead;
     } catch (cause) {
       throw this.#abandon(cause, isEnding);
     }
   }
 
   close(): void {
+    if (!this.#db.isOpen) return;
+    const wasCertain = this.#isCertain;
     this.#isCertain = false;
-    if (this.#db.isOpen) this.#db.close();
+    if (wasCertain) this.#closeProblem = this.#held.close();
+    else this.#held.release();
   }
 
   check(): CheckReport {
@@ -173,51 +260,89 @@ class SqliteCard implements SqliteStore {
       const problems = this.#db.prepare("PRAGMA integrity_check(1)").all();
       const found = String(problems[0]?.["integrity_check"]);
       if (found !== "ok") throw damaged(this.path, printable(found));
-      return this.#verify();
+      this.#upgrade();
+      readMeta(this.#db, this.path);
+      const { values, deleted } = this.#verify(Infinity);
+      const { tip, anchor } = this.#meta;
+      const lines = Number(tip.number - anchor.number);
+      const isSummed = this.#held.sum !== null;
+      return { head: this.head, values, deleted, lines, isSummed };
     });
   }
 
-  #write(changes: readonly Change[]) {
-    let sum = this.#sum;
-    const rows: StoredValue[] = [];
-    for (const change of changes) {
-      const before = this.#statements.find.get(change.key);
-      const version = before === undefined
-        ? 0n
-        : wholeNumber(before["version"]) + 1n;
-      const value = change.value ?? new Uint8Array();
-      const row = { key: change.key, version, value };
-      const digest = rowDigest(row);
-      this.#statements.put.run(row.key, version, value, digest);
-      const old = before === undefined ? null : octets(before["digest"]);
-      sum = replaceInSum(sum, old, digest);
-      rows.push(row);
-    }
-    return { rows, sum };
+  dump(): CardDump {
+    return explained(this.path, "read the card", () => {
+      const { id, head, floor, tip, anchor } = this.#meta;
+      const rows = this.#rows.read();
+      const lines = [...this.#lines.lines(anchor.number + 1n, tip.number)];
+      return { id, head, floor, rows, anchor, lines };
+    });
   }
 
-  #writeMeta(head: Head, sum: bigint): void {
-    const sumBytes = sumToBytes(sum);
-    this.#statements.putMeta.run(
-      head.generation,
-      head.hash,
-      sumBytes,
-      metaDigest({ head, sumBytes, id: this.id }),
-    );
+  #upgrade() {
+    const { db, path } = this.#held;
+    return upgradeSchema(db, path, {
+      migrations: this.#settings.migrations,
+      beforeWriting: () => this.#held.beginWriting(),
+      fill: (db, before) => {
+        if (before === 0) insertMeta(db, freshMeta());
+        if (before === 1) upgradeMeta(db, path);
+      },
+    });
+  }
+
+  #readLedger(): Ledger {
+    const marks = () => this.#meta;
+    return {
+      get tip() {
+        return marks().tip;
+      },
+      get anchor() {
+        return marks().anchor;
+      },
+      lines: (range = {}) => this.#readLines(range),
+    };
+  }
+
+  *#readLines(range: LedgerRange): Generator<LedgerLine> {
+    const { tip } = this.#meta;
+    yield* this.#lines.lines(firstOf(this.#meta, range), tip.number);
+  }
+
+  /** All of a commit but its end; what the card holds then. */
+  #write(changes: readonly Change[], lines: readonly NewLine[]) {
+    const { ledgerLines, tombstones } = this.#settings;
+    const before = this.#meta;
+    const { sum, floor } = before;
+    const totals = { sum, floor, dead: this.#dead };
+    const written = this.#rows.write(sortByKey(changes), totals);
+    const after = this.#rows.sweep(written.totals, tombstones);
+    const marks = this.#lines.add(before, lines, ledgerLines);
+    const head = changes.length === 0
+      ? before.head
+      : nextHead(before.head, written.rows);
+    const meta = {
+      ...before,
+      head,
+      ...marks,
+      sum: after.sum,
+      floor: after.floor,
+    };
+    return { meta, dead: after.dead };
   }
 
   /** Undoes what it can; whether that is certain depends on how far it came. */
   #abandon(cause: unknown, isEnding: boolean): StoreError {
-    const problem = printable(describeError(cause));
     const obstacle = this.#rollBack();
-    if (obstacle === null && (!isEnding || isDiskFull(problem))) {
+    if (obstacle === null && (!isEnding || isDiskFull(cause))) {
+      const problem = `${plainText(cause)}; nothing was written`;
       return new StoreError("write the card", problem, { cause });
     }
     this.#isCertain = false;
     return new StoreError(
       "write the card",
       `${
-        obstacle ?? problem
+        obstacle ?? plainText(cause)
       }; whether it was written shows when the softkey is restarted`,
       { cause },
     );
@@ -233,173 +358,18 @@ class SqliteCard implements SqliteStore {
     }
   }
 
-  /** Compares every row with its hash, and all of them with their sum. */
-  #verify(): CheckReport {
+  /** Compares all rows and the newest lines with where the card stands. */
+  #verify(lineCount: number) {
     return explained(this.path, "read the card", () => {
-      let sum = 0n;
-      const rows = readRows(this.#db);
-      for (const row of rows) {
-        const digest = rowDigest(row);
-        if (digest.toHex() !== row.digest.toHex()) {
-          throw damaged(this.path, `${printable(row.key)} fails its checksum`);
-        }
-        sum = replaceInSum(sum, null, digest);
-      }
-      if (sum !== this.#sum) {
-        throw damaged(this.path, "values are missing, or older than the rest");
-      }
+      const rows = this.#rows.read();
+      const problem = problemOfRows(rows, this.#meta.sum) ??
+        this.#lines.problem(this.#meta, lineCount);
+      if (problem !== null) throw damaged(this.path, problem);
       const deleted = rows.filter(({ value }) => value.length === 0).length;
-      return { head: this.#head, values: rows.length - deleted, deleted };
+      const dead = rows.filter(isDead).length;
+      return { values: rows.length - deleted, deleted, dead };
     });
   }
-}
-
-function openDatabase(path: string, waitMs: number): DatabaseSync {
-  return explained(
-    path,
-    "open the card",
-    () => new DatabaseSync(path, { timeout: waitMs }),
-  );
-}
-
-/** Takes the file for us alone, for as long as it is open. */
-function lock(db: DatabaseSync): void {
-  db.exec(SETTINGS);
-  db.exec("BEGIN EXCLUSIVE");
-  db.exec("COMMIT");
-}
-
-function prepare(db: DatabaseSync): Statements {
-  const find = db.prepare("SELECT version, digest FROM kv WHERE key = ?");
-  find.setReadBigInts(true);
-  return {
-    find,
-    put: db.prepare(
-      `INSERT INTO kv (key, version, value, digest) VALUES (?, ?, ?, ?)
-       ON CONFLICT (key) DO UPDATE SET version = excluded.version,
-         value = excluded.value, digest = excluded.digest`,
-    ),
-    putMeta: db.prepare(
-      `UPDATE meta SET generation = ?, head = ?, sum = ?, digest = ?
-       WHERE id = 1`,
-    ),
-  };
-}
-
-function makeMeta(db: DatabaseSync): void {
-  const id = new Uint8Array(randomBytes(CARD_ID_SIZE));
-  const sumBytes = sumToBytes(0n);
-  db.prepare(
-    `INSERT INTO meta (id, generation, head, sum, card, digest)
-     VALUES (1, ?, ?, ?, ?, ?)`,
-  ).run(
-    GENESIS.generation,
-    GENESIS.hash,
-    sumBytes,
-    id,
-    metaDigest({ head: GENESIS, sumBytes, id }),
-  );
-}
-
-function readMeta(db: DatabaseSync, path: string) {
-  const select = db.prepare(
-    "SELECT generation, head, sum, card, digest FROM meta",
-  );
-  select.setReadBigInts(true);
-  const row = select.get();
-  if (row === undefined) throw damaged(path, "its history is missing");
-  const head = {
-    generation: wholeNumber(row["generation"]),
-    hash: octets(row["head"]),
-  };
-  const sumBytes = octets(row["sum"]);
-  const id = octets(row["card"]);
-  const found = metaDigest({ head, sumBytes, id }).toHex();
-  if (found !== octets(row["digest"]).toHex()) {
-    throw damaged(path, "its history fails its checksum");
-  }
-  return { head, sum: toNumber(sumBytes), id };
-}
-
-interface Meta {
-  readonly head: Head;
-  readonly sumBytes: Uint8Array;
-  readonly id: Uint8Array;
-}
-
-function metaDigest({ head, sumBytes, id }: Meta): Uint8Array {
-  const generation = new Uint8Array(8);
-  new DataView(generation.buffer).setBigInt64(0, head.generation);
-  const hash = createHash("sha256");
-  for (const part of [generation, head.hash, sumBytes, id]) hash.update(part);
-  return new Uint8Array(hash.digest());
-}
-
-interface CheckedRow extends StoredValue {
-  readonly digest: Uint8Array;
-}
-
-function readRows(db: DatabaseSync): CheckedRow[] {
-  const select = db.prepare(
-    "SELECT key, version, value, digest FROM kv ORDER BY key",
-  );
-  select.setReadBigInts(true);
-  return select.all().map((row) => ({
-    key: String(row["key"]),
-    version: wholeNumber(row["version"]),
-    value: octets(row["value"]),
-    digest: octets(row["digest"]),
-  }));
-}
-
-function wholeNumber(value: unknown): bigint {
-  if (typeof value === "bigint") return value;
-  throw new Bug(`Read ${typeof value} where the table holds an integer`);
-}
-
-function octets(value: unknown): Uint8Array {
-  if (value instanceof Uint8Array) return new Uint8Array(value);
-  throw new Bug(`Read ${typeof value} where the table holds bytes`);
-}
-
-/** SQLite's own words for what is not damage, and ours. */
-const OUTSIDE_CAUSES: readonly { pattern: RegExp; text: string }[] = [
-  {
-    pattern: /database is locked/,
-    text: "another softkey runs with this card; stop it first",
-  },
-  { pattern: /disk is full/, text: "the disk is full" },
-  { pattern: /disk I\/O error/, text: "the disk cannot be read or written" },
-  { pattern: /readonly database/, text: "it may not be written to" },
-  { pattern: /unable to open/, text: "no such folder, or not permitted" },
-];
-
-function isDiskFull(problem: string): boolean {
-  return /disk is full/.test(problem);
-}
-
-/** Runs; whatever SQLite throws becomes words for the owner. */
-function explained<T>(path: string, operation: string, run: () => T): T {
-  try {
-    return run();
-  } catch (cause) {
-    if (cause instanceof StoreError) throw cause;
-    const said = describeError(cause);
-    const known = OUTSIDE_CAUSES.find(({ pattern }) => pattern.test(said));
-    if (known === undefined) throw damaged(path, printable(said), cause);
-    const problem = `${path}: ${known.text}`;
-    throw new StoreError(operation, problem, { cause });
-  }
-}
-
-function damaged(path: string, problem: string, cause?: unknown): StoreError {
-  return new StoreError(
-    "use the card",
-    `card ${path} is damaged: ${problem}; restore a copy that is not older ` +
-      "than the last signature, or close the channels with the node's other " +
-      "backups (an older copy could sign a revoked state)",
-    { cause },
-  );
 }
 
 function uncertain(): StoreError {
@@ -407,17 +377,4 @@ function uncertain(): StoreError {
     "write the card",
     "an earlier write may or may not have happened; restart the softkey",
   );
-}
-
-/** What is read from a damaged file may be anything. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, "?").slice(0, 200);
-}
-
-/** A new file is durable once its folder is. */
-function syncFolderOf(path: string): void {
-  const end = path.lastIndexOf("/");
-  const folder = end < 0 ? "." : path.slice(0, Math.max(end, 1));
-  using handle = Deno.openSync(folder);
-  handle.syncSync();
 }
