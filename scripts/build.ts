@@ -14,6 +14,8 @@ interface Program {
   readonly name: string;
   readonly entry: string;
   readonly permissions: readonly string[];
+  /** An option that reaches where only all permissions together do. */
+  readonly openOption?: string;
 }
 
 /** Anything else is hidden from the program: libraries look at much. */
@@ -62,6 +64,8 @@ export const PROGRAMS: readonly Program[] = [
       "--ignore-env",
       `--allow-env=${DEVICE_ENVIRONMENT.join(",")}`,
     ],
+    // Lights are in /sys, which Deno keeps from everything that is held back.
+    openOption: "--led",
   },
 ];
 
@@ -88,13 +92,22 @@ export function launcherOf(program: Program): string {
     `[ -z "$jit" ] || [ "$1" = --version ] || echo "${program.name}: just-in-time code is forbidden here (MemoryDenyWriteExecute): running without it, slower" >&2`,
     // Memory that holds a seed belongs in no core dump.
     "ulimit -c 0",
+    `allow="${program.permissions.join(" ")}"`,
+    ...openingOf(program),
     `DENO_NO_UPDATE_CHECK=1 exec "$deno" run $jit --quiet --ext=js ${
-      [...FLAGS, ...program.permissions].join(" ")
-    } "$0" "$@"`,
+      FLAGS.join(" ")
+    } $allow "$0" "$@"`,
   ];
   return ["#!/bin/sh", ...shell.map((line) => `":" //; ${line}`), ""].join(
     "\n",
   );
+}
+
+/** The line that looks for the option with which nothing is held back. */
+function openingOf({ openOption }: Program): readonly string[] {
+  return openOption === undefined ? [] : [
+    `case " $* " in *" ${openOption} "*|*" ${openOption}="*) allow=--allow-all;; esac`,
+  ];
 }
 
 /** Makes one program in `dist/`; returns its path. */

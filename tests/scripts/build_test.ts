@@ -36,23 +36,56 @@ Deno.test("a script that reads it in another way is refused", async () => {
   }
 });
 
-Deno.test("no program leaves a core dump", async () => {
+/** What a launcher does, with a shell script in deno's place. */
+async function launch(
+  program: (typeof PROGRAMS)[number],
+  script: string,
+  ...args: string[]
+): Promise<string> {
   const folder = await Deno.makeTempDir();
   try {
-    // In place of deno: says what it was started with.
     const deno = `${folder}/deno`;
-    await Deno.writeTextFile(deno, "#!/bin/sh\nulimit -c\n");
-    await Deno.chmod(deno, 0o755);
-    for (const program of PROGRAMS) {
-      const path = `${folder}/${program.name}`;
-      await Deno.writeTextFile(path, launcherOf(program));
-      await Deno.chmod(path, 0o755);
-      const { stdout } = await new Deno.Command("sh", {
-        args: ["-c", 'ulimit -S -c unlimited 2>/dev/null; "$0"', path],
-      }).output();
-      assert.equal(new TextDecoder().decode(stdout), "0\n");
-    }
+    const path = `${folder}/${program.name}`;
+    await Deno.writeTextFile(deno, `#!/bin/sh\n${script}\n`);
+    await Deno.writeTextFile(path, launcherOf(program));
+    for (const file of [deno, path]) await Deno.chmod(file, 0o755);
+    const { stdout } = await new Deno.Command("sh", {
+      args: [
+        "-c",
+        'ulimit -S -c unlimited 2>/dev/null; exec "$0" "$@"',
+        path,
+        ...args,
+      ],
+    }).output();
+    return new TextDecoder().decode(stdout);
   } finally {
     await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("no program leaves a core dump", async () => {
+  for (const program of PROGRAMS) {
+    assert.equal(await launch(program, "ulimit -c"), "0\n");
+  }
+});
+
+Deno.test("only a softkey with a light is held back by nothing", async () => {
+  const [broker, softkey] = PROGRAMS;
+  assert.ok(broker !== undefined && softkey !== undefined);
+  const started = 'echo "$@"';
+  assert.match(
+    await launch(softkey, started, "run", "--led", "box:status"),
+    /--allow-all \S*softkey run --led box:status\n$/,
+  );
+  assert.match(await launch(softkey, started, "--led=x"), /--allow-all/);
+  for (
+    const [program, option] of [[softkey, "--ledger"], [
+      broker,
+      "--led",
+    ]] as const
+  ) {
+    const line = await launch(program, started, "run", option);
+    assert.doesNotMatch(line, /--allow-all/);
+    assert.ok(line.includes(program.permissions.join(" ")));
   }
 });
