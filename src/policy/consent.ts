@@ -49,6 +49,8 @@ export interface Consent {
   readonly granted: ReadonlySet<string>;
   /** Keys that were answered no. */
   readonly declined: ReadonlySet<string>;
+  /** Hears of each thing that passed by this consent, as its question. */
+  readonly noteUse?: (question: string) => void;
 }
 
 /** An owner who allows nothing beyond the rules. */
@@ -75,14 +77,26 @@ export function isConsented(
   key: string,
   thing: () => string,
 ): boolean {
-  switch (consent.mode) {
+  const isGiven = isGranted(consent, key);
+  if (isGiven === null) {
+    throw new ConsentNeeded(kind, key, questionOf(kind, thing()));
+  }
+  if (isGiven) consent.noteUse?.(questionOf(kind, thing()));
+  return isGiven;
+}
+
+/** What the owner said of a thing; null for nothing yet. */
+function isGranted(
+  { mode, granted, declined }: Consent,
+  key: string,
+): boolean | null {
+  switch (mode) {
     case "always":
       return true;
     case "refuse":
       return false;
     case "ask":
-      if (consent.declined.has(key)) return false;
-      if (consent.granted.has(key)) return true;
-      throw new ConsentNeeded(kind, key, questionOf(kind, thing()));
+      if (declined.has(key)) return false;
+      return granted.has(key) ? true : null;
   }
 }

@@ -106,7 +106,7 @@ function viewClose(
     ...holder.current.filter(isHere),
     ...counterparty.current.filter(isHere),
   ];
-  const { ours, theirs } = divide(call, channel, { tx, psbt }, balances);
+  const { ours, theirs } = sidesOf(call, channel, { tx, psbt }, balances);
   const agreed = setup.localShutdownScript;
   const built = buildClosing({
     funding: outpoint,
@@ -134,18 +134,19 @@ function viewClose(
 }
 
 /** An output, and whether it goes where we want money to go. */
-interface Candidate {
+export interface Candidate {
   readonly output: TxOutput;
   readonly isAllowed: boolean;
 }
 
-interface Division {
+/** The two sides of a close. */
+export interface Division {
   readonly ours: Candidate | null;
   readonly theirs: Candidate | null;
 }
 
 /** Whose output is whose: by script, and where that does not say, by amount. */
-function divide(
+export function sidesOf(
   call: Call,
   { setup }: ReadyChannel,
   { tx, psbt }: CloseRequest,

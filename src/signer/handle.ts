@@ -48,7 +48,7 @@ import { statusText } from "../wire/status.ts";
 import { encodeSignerError, SIGNER_MESSAGES } from "../wire/vls.ts";
 import { type Allowlist, createAllowlist } from "../policy/allowlist.ts";
 import { type Consent, NO_CONSENT } from "../policy/consent.ts";
-import { createJudge } from "../policy/judge.ts";
+import { createJudge, type Judge, type Warning } from "../policy/judge.ts";
 import { defaultPolicy, type Policy } from "../policy/limits.ts";
 import * as approval from "./approval.ts";
 import * as broadcast from "./broadcast.ts";
@@ -67,6 +67,7 @@ import { pointCheckOf } from "./points.ts";
 import type {
   Answer,
   Effect,
+  Ground,
   PrepareEffect,
   SignerInput,
   SignerState,
@@ -78,6 +79,7 @@ import * as wallet from "./wallet.ts";
 export { nodeKeyOf } from "./init.ts";
 export type {
   Effect,
+  Ground,
   LogEffect,
   SignerInput,
   SignerState,
@@ -158,14 +160,39 @@ function answered<F extends Fields>(
     meet(state, { peerId, dbid, message }, now) {
       if (state.kind !== "ready") return refuseBad(NOT_INITIALISED);
       const judge = createJudge(state.policy, now);
-      const call = { state, connection: { peerId, dbid }, judge };
+      const questions = new Set<string>();
+      const noteUse = (question: string) => void questions.add(question);
+      const consent = { ...state.consent, noteUse };
+      const connection = { peerId, dbid };
+      const call = { state: { ...state, consent }, connection, judge };
       const { reply, effects = [], writes = [] } = answer(call, read(message));
-      const warnings = judge.warnings.map(({ tag, text }) =>
-        logLine("unusual", `let pass with a warning: ${tag}: ${text}`)
-      );
-      return { state, reply, writes, effects: [...effects, ...warnings] };
+      return {
+        state,
+        reply,
+        writes,
+        effects: [...effects, ...judge.warnings.map(warningLine)],
+        grounds: groundsOf(judge, consent, questions),
+      };
     },
   };
+}
+
+function warningLine({ tag, text }: Warning): Effect {
+  return logLine("unusual", `let pass with a warning: ${tag}: ${text}`);
+}
+
+function groundsOf(
+  { warnings }: Judge,
+  { mode }: Consent,
+  questions: ReadonlySet<string>,
+): readonly Ground[] {
+  return [
+    ...Array.from(
+      questions,
+      (question): Ground => ({ kind: "consent", mode, question }),
+    ),
+    ...warnings.map(({ tag }): Ground => ({ kind: "warning", tag })),
+  ];
 }
 
 const NOT_INITIALISED = "Cannot answer: the signer is not initialised";

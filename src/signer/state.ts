@@ -26,6 +26,7 @@ import type { NodeIdentity, NodeKeys } from "../keyderiv/node.ts";
 import type { Allowlist } from "../policy/allowlist.ts";
 import type { Consent } from "../policy/consent.ts";
 import type { Policy } from "../policy/limits.ts";
+import type { RuleTag } from "../policy/rules.ts";
 import type { NodeId } from "../wire/types.ts";
 import type { KeyCache } from "./cache.ts";
 import type { Memory, Write } from "./memory.ts";
@@ -121,6 +122,17 @@ export interface PrepareEffect {
 /** What the shell has to do besides sending the reply. */
 export type Effect = LogEffect | AskEffect | PrepareEffect;
 
+/** What let a request pass that the rules alone would not have. */
+export type Ground =
+  /** The owner's consent, or `--yes`, to what the question names. */
+  | {
+    readonly kind: "consent";
+    readonly mode: Consent["mode"];
+    readonly question: string;
+  }
+  /** A broken rule that the owner has set to warn. */
+  | { readonly kind: "warning"; readonly tag: RuleTag };
+
 /** One step: the state after it, what to answer, what else to do. */
 export interface Step {
   readonly state: SignerState;
@@ -129,6 +141,8 @@ export interface Step {
   readonly effects: readonly Effect[];
   /** What must be durable before the reply leaves. */
   readonly writes: readonly Write[];
+  /** None where the rules alone let it pass. */
+  readonly grounds?: readonly Ground[];
 }
 
 /** What a handler gives: an answer, and what has to be remembered first. */

@@ -4,16 +4,23 @@
  *
  * Proof by recorded exchange: each reply must be the same bytes, and nothing of
  * an honest node is refused. What is refused stands in `refusals.json`, with the
- * rule and the reason; nothing else may be, and nothing less.
+ * rule and the reason; nothing else may be, and nothing less. Each signature has
+ * its line in the book (`support/book_lines.ts`).
  *
  * @module
  */
 
 import assert from "node:assert/strict";
 import { isRuleTag } from "../../src/policy/rules.ts";
+import { BookLines } from "../support/book_lines.ts";
 import { recordingName, recordingsIn } from "../support/recording.ts";
 import { expectedRefusals } from "../support/refusals.ts";
-import { playStrict, type StrictOutcome, tagOf } from "../support/strict.ts";
+import {
+  playStrict,
+  type StrictOutcome,
+  tagOf,
+  YES,
+} from "../support/strict.ts";
 
 /** `request rule`, as often as it was refused. */
 function refusalsOf({ exceptions }: StrictOutcome): string[] {
@@ -33,7 +40,8 @@ function expectedOf(name: string): string[] {
 for (const url of recordingsIn("vectors", "flows")) {
   const name = recordingName(url);
   Deno.test(`signer answers ${name} as the stock hsmd did, or says why not`, () => {
-    const outcome = playStrict(url);
+    const book = new BookLines();
+    const outcome = playStrict(url, YES, book.observe);
     assert.ok(outcome.requests > 0);
     assert.deepEqual(refusalsOf(outcome), expectedOf(name));
     assert.deepEqual(outcome.warnings, []);

@@ -11,7 +11,9 @@ import { networkOf } from "../../src/bitcoin/networks.ts";
 import type { Consent } from "../../src/policy/consent.ts";
 import {
   createSigner,
+  type SignerInput,
   type SignerState,
+  type Step,
   step,
 } from "../../src/signer/handle.ts";
 import { encodeWrite, SignerMemory } from "../../src/signer/memory.ts";
@@ -60,6 +62,9 @@ export function tagOf(refusal: string): string | null {
   return /policy failure: (policy-[a-z-]+)/.exec(refusal)?.[1] ?? null;
 }
 
+/** Hears of each step, before its writes are applied. */
+export type StepObserver = (step: Step, input: SignerInput) => void;
+
 type Identity = { readonly peerId: NodeId; readonly dbid: bigint };
 
 interface Waiting {
@@ -71,6 +76,7 @@ interface Waiting {
 class StrictReplay {
   readonly #events: readonly RecordedEvent[];
   readonly #consent: Consent;
+  readonly #observe: StepObserver;
   readonly #connections = new Map<number, Identity>([
     [0, { peerId: NOBODY, dbid: 0n }],
   ]);
@@ -83,9 +89,14 @@ class StrictReplay {
   readonly exceptions: Exceptional[] = [];
   readonly warnings: string[] = [];
 
-  constructor(events: readonly RecordedEvent[], consent: Consent) {
+  constructor(
+    events: readonly RecordedEvent[],
+    consent: Consent,
+    observe: StepObserver,
+  ) {
     this.#events = events;
     this.#consent = consent;
+    this.#observe = observe;
   }
 
   run(): StrictOutcome {
@@ -164,11 +175,10 @@ class StrictReplay {
     if (this.#signer === null || identity === undefined) {
       throw new Error(`No signer or connection ${conn}`);
     }
-    const { state, reply, writes, effects } = step(
-      this.#signer,
-      { ...identity, message },
-      Date.now(),
-    );
+    const input = { ...identity, message };
+    const taken = step(this.#signer, input, Date.now());
+    const { state, reply, writes, effects } = taken;
+    this.#observe(taken, input);
     this.#signer = state;
     for (const { key, value } of writes.map(encodeWrite)) {
       const version = (this.#stored.get(key)?.version ?? -1n) + 1n;
@@ -189,6 +199,7 @@ class StrictReplay {
 export function playStrict(
   path: URL,
   consent: Consent = YES,
+  observe: StepObserver = () => {},
 ): StrictOutcome {
-  return new StrictReplay(readEvents(path), consent).run();
+  return new StrictReplay(readEvents(path), consent, observe).run();
 }

@@ -286,6 +286,9 @@ function withCommit(store: Store, commit: Store["commit"]): Store {
     get head() {
       return store.head;
     },
+    get ledger() {
+      return store.ledger;
+    },
     get isCertain() {
       return store.isCertain;
     },
