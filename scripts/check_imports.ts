@@ -101,6 +101,7 @@ const NOT_FROM_MAIN = [
   "src/signer/",
   "src/device/",
   "src/crypto/secp_wasm.ts",
+  "src/crypto/sealing.ts",
 ] as const;
 
 /** Parts that know nothing of the machine they run on. */
@@ -133,6 +134,11 @@ const CORE_USES: readonly Exception[] = [
     from: "src/crypto/secp.ts",
     to: "module-level state (fastCurve)",
     reason: "set once by the device; it changes how fast, never what",
+  },
+  {
+    from: "src/crypto/sealing.ts",
+    to: "node:crypto",
+    reason: "scrypt in the runtime is as fast where compiling is forbidden",
   },
 ];
 

@@ -36,6 +36,7 @@ export {
 export type { NodeIdentity } from "./keyderiv/node.ts";
 export {
   makeSecretFile,
+  makeSecretFileOfWords,
   type NodeSecret,
   openSecretFile,
   openTypedWords,

@@ -111,6 +111,25 @@ export function makeSecretFile(entropy: Uint8Array): Uint8Array {
   return Uint8Array.of(...new Uint8Array(PREFIX_SIZE), ...words);
 }
 
+/**
+ * The file of words that exist, as the stock hsmd would have made it.
+ *
+ * @param passphrase as lightningd sends it with each init; null for none
+ * @throws {SecretFileError} when the words are no mnemonic
+ */
+export function makeSecretFileOfWords(
+  words: string,
+  passphrase: Uint8Array | null,
+): Uint8Array<ArrayBuffer> {
+  const text = new TextEncoder().encode(words);
+  checkWords(text);
+  // An empty one counts: the stock hsmd goes by whether one was sent.
+  const prefix = passphrase === null
+    ? new Uint8Array(PREFIX_SIZE)
+    : sha256(stretch(text, passphrase));
+  return Uint8Array.of(...prefix, ...text);
+}
+
 /** @throws {SecretFileError} with the stock hsmd's code and words */
 export function openSecretFile(
   file: SecretFile,
