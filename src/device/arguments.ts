@@ -11,18 +11,47 @@ import { parseArgs } from "node:util";
 import { isNetworkName, type Network, NETWORKS } from "../bitcoin/networks.ts";
 import { describeError, UsageError } from "../errors.ts";
 
+/** Options that take a value; main.ts says what each is for. */
+const VALUES = {
+  broker: { type: "string" },
+  card: { type: "string" },
+  network: { type: "string" },
+  "hsm-secret": { type: "string" },
+  approve: { type: "string" },
+  "approval-deadline": { type: "string" },
+  "key-file": { type: "string" },
+  "passphrase-file": { type: "string" },
+  "passphrase-fd": { type: "string" },
+  words: { type: "string" },
+  "words-file": { type: "string" },
+  "words-passphrase-file": { type: "string" },
+  database: { type: "string" },
+  "node-id": { type: "string" },
+  "setup-listen": { type: "string" },
+  led: { type: "string" },
+  output: { type: "string" },
+  kind: { type: "string" },
+  peer: { type: "string" },
+  channel: { type: "string" },
+  since: { type: "string" },
+  until: { type: "string" },
+  last: { type: "string" },
+} as const;
+
+/** Options that are there or not. */
+const FLAGS = {
+  yes: { type: "boolean", default: false },
+  decline: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+  move: { type: "boolean", default: false },
+  developer: { type: "boolean", default: false },
+  help: { type: "boolean", short: "h", default: false },
+} as const;
+
 /** Every option, with what was given. */
-export interface Options {
-  readonly broker?: string | undefined;
-  readonly card?: string | undefined;
-  readonly network?: string | undefined;
-  readonly "hsm-secret"?: string | undefined;
-  readonly approve?: string | undefined;
-  readonly "approval-deadline"?: string | undefined;
-  readonly yes: boolean;
-  readonly developer: boolean;
-  readonly help: boolean;
-}
+export type Options =
+  & { readonly [name in keyof typeof VALUES]?: string | undefined }
+  & { readonly [name in keyof typeof FLAGS]: boolean };
 
 /** A command line, read. */
 export interface Arguments {
@@ -37,17 +66,7 @@ export function readArguments(args: readonly string[]): Arguments {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: {
-        broker: { type: "string" },
-        card: { type: "string" },
-        network: { type: "string" },
-        "hsm-secret": { type: "string" },
-        approve: { type: "string" },
-        "approval-deadline": { type: "string" },
-        yes: { type: "boolean", default: false },
-        developer: { type: "boolean", default: false },
-        help: { type: "boolean", short: "h", default: false },
-      },
+      options: { ...VALUES, ...FLAGS },
     });
     return { options: values, words: positionals };
   } catch (cause) {
@@ -61,7 +80,7 @@ export function readArguments(args: readonly string[]): Arguments {
 /** An option that a command cannot do without. @throws {UsageError} */
 export function wanted(
   options: Options,
-  name: "broker" | "card" | "network",
+  name: keyof typeof VALUES,
 ): string {
   const value = options[name];
   if (value !== undefined) return value;
@@ -70,7 +89,11 @@ export function wanted(
 
 /** The network that is named. @throws {UsageError} */
 export function wantedNetwork(options: Options): Network {
-  const name = wanted(options, "network");
+  return networkNamed(wanted(options, "network"));
+}
+
+/** A network by its name. @throws {UsageError} */
+export function networkNamed(name: string): Network {
   if (isNetworkName(name)) return NETWORKS[name];
   const names = Object.keys(NETWORKS).join(", ");
   throw new UsageError(

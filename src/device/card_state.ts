@@ -4,10 +4,20 @@
  * | key | value | whose |
  * | --- | --- | --- |
  * | card/node | the node id that this card belongs to, 33 bytes | ours |
+ * | card/identity | SHA-256(id file, card_key file): compared at each open | ours |
+ * | card/network | name of the network, UTF-8 | ours |
+ * | card/pairing | the node that the owner consented to, see below | the owner's |
+ * | card/standing | whether it is the last word, see below; missing: it is | ours |
+ * | card/nonce | u64: the last control nonce that was taken; missing: 0 | ours |
  * | answer/NNN | `answers.ts` | ours |
  * | policy | `policy/limits.ts`; missing: the defaults | the owner's |
  * | allowlist | UTF-8, one entry a line | the owner's |
  * | channel/…, payment/…, node | `signer/records.ts` | the signer's |
+ *
+ * | record | bytes |
+ * | --- | --- |
+ * | pairing | format u8 = 1, broker's key 33, its url u16 + UTF-8, Unix ms u64 |
+ * | standing | format u8 = 1, kind u8 (1 restored, 2 moved), generation u64, Unix ms u64 |
  *
  * A card from before there was a memory gets an empty one: the channels that it
  * signed for are not known to it.
@@ -17,8 +27,9 @@
  * @module
  */
 
-import type { Network } from "../bitcoin/networks.ts";
-import { describeError, StoreError } from "../errors.ts";
+import { isNetworkName, type Network } from "../bitcoin/networks.ts";
+import { sha256 } from "../crypto/hash.ts";
+import { describeError, StoreError, UsageError } from "../errors.ts";
 import { type Allowlist, createAllowlist } from "../policy/allowlist.ts";
 import {
   decodePolicy,
@@ -28,29 +39,85 @@ import {
 } from "../policy/limits.ts";
 import { SignerMemory } from "../signer/memory.ts";
 import { openSqliteStore, type SqliteStore } from "../store/sqlite.ts";
-import type { Store, StoredValue } from "../store/store.ts";
+import type { Change, Store, StoredValue } from "../store/store.ts";
+import {
+  choice,
+  decode,
+  encode,
+  fixed,
+  struct,
+  u64,
+  varBytes,
+} from "../wire/codec.ts";
 import { AnswerTail } from "./answers.ts";
+import { networkNamed, type Options } from "./arguments.ts";
+import type { Card } from "./card.ts";
+import { OwnerError } from "./owner_error.ts";
+import type { Standing } from "./standing.ts";
 
 /** The database beside the seed. */
 export const STATE_FILE = "state.db";
 
 const KEYS = {
   node: "card/node",
+  identity: "card/identity",
+  network: "card/network",
+  pairing: "card/pairing",
+  standing: "card/standing",
+  nonce: "card/nonce",
   policy: "policy",
   allowlist: "allowlist",
 } as const;
 
-/** Everything on a card, decoded. */
-export interface CardState {
-  readonly store: Store;
+/** The node that the owner let this card serve. */
+export interface CardPairing {
+  /** Public key of its broker, 33 bytes. */
+  readonly brokerKey: Uint8Array;
+  readonly url: string;
+  /** Unix time in milliseconds. */
+  readonly pairedAt: bigint;
+}
+
+const FORMAT = 1;
+const STANDINGS = { restored: 1, moved: 2 } as const;
+
+const pairingRecord = struct("card/pairing", {
+  format: choice("format", [FORMAT]),
+  brokerKey: fixed<Uint8Array>("broker key", 33),
+  url: varBytes("url", 16),
+  pairedAt: u64,
+});
+
+const standingRecord = struct("card/standing", {
+  format: choice("format", [FORMAT]),
+  kind: choice("standing", Object.values(STANDINGS)),
+  generation: u64,
+  at: u64,
+});
+
+/** What can be read without knowing the network. */
+export interface CardFacts {
   readonly memory: SignerMemory;
+  /** Node id that the card belongs to; null for one that is new. */
+  readonly node: Uint8Array | null;
+  /** Name of the network that it is for; null before that is known. */
+  readonly network: string | null;
+  /** Null before the owner consented to a node. */
+  readonly pairing: CardPairing | null;
+  /** Null in good standing. */
+  readonly standing: Standing | null;
+  /** The last control nonce that was taken. */
+  readonly nonce: bigint;
+}
+
+/** Everything on a card, decoded. */
+export interface CardState extends CardFacts {
+  readonly store: Store;
   readonly tail: AnswerTail;
   readonly policy: Policy;
   readonly allowlist: Allowlist;
   /** As the owner wrote them. */
   readonly allowed: readonly string[];
-  /** Node id that the card belongs to; null for one that is new. */
-  readonly node: Uint8Array | null;
 }
 
 /** Opens the database of a card folder. @throws {StoreError} */
@@ -61,21 +128,175 @@ export function openCardStore(folder: string, waitMs = 0): SqliteStore {
 /** Decodes all of it. @throws {StoreError} naming what cannot be read */
 export function readCardState(store: Store, network: Network): CardState {
   const values = [...store.load()];
-  const find = (key: string): StoredValue | undefined =>
-    values.find((value) => value.key === key);
-  const allowed = linesOf(find(KEYS.allowlist)?.value);
-  const policy = find(KEYS.policy)?.value;
+  const allowed = linesOf(findIn(values, KEYS.allowlist));
+  const policy = findIn(values, KEYS.policy);
   return readable(() => ({
     store,
-    memory: SignerMemory.load(values),
+    ...decodeFacts(values),
     tail: AnswerTail.load(values),
     policy: policy === undefined
       ? defaultPolicy(network.name)
       : decodePolicy(policy, network.name),
     allowlist: createAllowlist(allowed, network),
     allowed,
-    node: find(KEYS.node)?.value ?? null,
   }));
+}
+
+/** Decodes what needs no network. @throws {StoreError} naming what cannot be read */
+export function readCardFacts(store: Pick<Store, "load">): CardFacts {
+  return readable(() => decodeFacts([...store.load()]));
+}
+
+function decodeFacts(values: readonly StoredValue[]): CardFacts {
+  return {
+    memory: SignerMemory.load(values),
+    node: findIn(values, KEYS.node) ?? null,
+    network: decodeText(findIn(values, KEYS.network)),
+    pairing: decodePairing(findIn(values, KEYS.pairing)),
+    standing: decodeStanding(findIn(values, KEYS.standing)),
+    nonce: decodeNonce(findIn(values, KEYS.nonce)),
+  };
+}
+
+/** Writes who the card is paired with; null: nobody. */
+export function pairingChange(pairing: CardPairing | null): Change {
+  if (pairing === null) return { key: KEYS.pairing, value: null };
+  const { brokerKey, pairedAt } = pairing;
+  const url = new TextEncoder().encode(pairing.url);
+  const record = { format: FORMAT, brokerKey, url, pairedAt } as const;
+  return { key: KEYS.pairing, value: encode(pairingRecord, record) };
+}
+
+/** Writes that the card is not the last word; null: that it is. */
+export function standingChange(standing: Standing | null): Change {
+  if (standing === null) return { key: KEYS.standing, value: null };
+  const { generation, at } = standing;
+  const kind = STANDINGS[standing.kind];
+  const record = { format: FORMAT, kind, generation, at } as const;
+  return { key: KEYS.standing, value: encode(standingRecord, record) };
+}
+
+/** Writes which network the card is for. */
+export function networkChange(name: string): Change {
+  return { key: KEYS.network, value: new TextEncoder().encode(name) };
+}
+
+/** Writes the last control nonce that was taken. */
+export function nonceChange(nonce: bigint): Change {
+  return { key: KEYS.nonce, value: encode(u64, nonce) };
+}
+
+/**
+ * The network that a command is for: the one that is named, if it is the card's
+ * or the card has none yet; else the card's.
+ *
+ * @throws {OwnerError} rightNode, for another one than the card's
+ * @throws {UsageError} when nobody says which
+ */
+export function networkFor(
+  { network: named }: Pick<Options, "network">,
+  store: Pick<Store, "load">,
+): Network {
+  const own = networkOf(store);
+  if (named === undefined) {
+    if (own !== null) return own;
+    throw new UsageError("Missing --network: the card has none yet");
+  }
+  const network = networkNamed(named);
+  if (own === null || own.name === network.name) return network;
+  throw new OwnerError(
+    "rightNode",
+    `Cannot use the card on ${network.name}: it is a card for ${own.name}, ` +
+      "want that network or another card",
+  );
+}
+
+/** The network that a card is for; null before that is known. @throws {StoreError} */
+export function networkOf(store: Pick<Store, "load">): Network | null {
+  const name = decodeText(valueOf(store, KEYS.network));
+  if (name === null) return null;
+  if (isNetworkName(name)) return networkNamed(name);
+  throw new StoreError(
+    "read the card",
+    `it is for network ${JSON.stringify(name)}, which this softkey does not ` +
+      "know; a newer one may have written it",
+  );
+}
+
+/** SHA-256 over the files that say who the card is. */
+export function identityOf(
+  { cid, key }: Pick<Card, "cid" | "key">,
+): Uint8Array {
+  return sha256(new TextEncoder().encode(cid), key);
+}
+
+/**
+ * Whether the memory belongs with the files beside it; what to write on a card
+ * that does not say yet.
+ *
+ * @throws {StoreError} when they do not belong together
+ */
+export function identityChange(
+  store: Pick<Store, "load">,
+  card: Card,
+): Change | null {
+  const found = valueOf(store, KEYS.identity);
+  const value = identityOf(card);
+  if (found === undefined) return { key: KEYS.identity, value };
+  if (found.toHex() === value.toHex()) return null;
+  throw new StoreError(
+    "use the card",
+    `${card.folder}/id or ${card.folder}/card_key is damaged or of another ` +
+      "card; put back the files that this memory was made with",
+  );
+}
+
+/** The hash of the files that the memory belongs with; null on an older card. */
+export function readCardIdentity(
+  store: Pick<Store, "load">,
+): Uint8Array | null {
+  return valueOf(store, KEYS.identity) ?? null;
+}
+
+/** Ties the memory to the files beside it, durably. @throws {StoreError} */
+export function bindIdentity(store: Store, card: Card): void {
+  const change = identityChange(store, card);
+  if (change !== null) store.commit([change]);
+}
+
+function valueOf(
+  store: Pick<Store, "load">,
+  key: string,
+): Uint8Array | undefined {
+  return findIn([...store.load()], key);
+}
+
+function findIn(
+  values: readonly StoredValue[],
+  key: string,
+): Uint8Array | undefined {
+  return values.find((row) => row.key === key)?.value;
+}
+
+function decodeText(value: Uint8Array | undefined): string | null {
+  return value === undefined ? null : new TextDecoder().decode(value);
+}
+
+function decodePairing(value: Uint8Array | undefined): CardPairing | null {
+  if (value === undefined) return null;
+  const { brokerKey, url, pairedAt } = decode(pairingRecord, value);
+  return { brokerKey, url: new TextDecoder().decode(url), pairedAt };
+}
+
+function decodeStanding(value: Uint8Array | undefined): Standing | null {
+  if (value === undefined) return null;
+  const { kind, generation, at } = decode(standingRecord, value);
+  const name = kind === STANDINGS.moved ? "moved" : "restored";
+  return { kind: name, generation, at };
+}
+
+function decodeNonce(value: Uint8Array | undefined): bigint {
+  return value === undefined ? 0n : decode(u64, value);
 }
 
 /** Whether the card may serve this node; what to write when it is the first. */
@@ -92,16 +313,16 @@ export function bindingOf(
   );
 }
 
-/** Makes a policy the card's, durably. @throws {StoreError} */
-export function storePolicy(store: Store, policy: Policy): void {
-  store.commit([{ key: KEYS.policy, value: encodePolicy(policy) }]);
+/** Writes a policy. */
+export function policyChange(policy: Policy): Change {
+  return { key: KEYS.policy, value: encodePolicy(policy) };
 }
 
-/** Makes a list of destinations the card's, durably. @throws {StoreError} */
-export function storeAllowlist(store: Store, entries: readonly string[]): void {
+/** Writes a list of destinations. */
+export function allowlistChange(entries: readonly string[]): Change {
   const text = entries.join("\n");
   const value = text === "" ? null : new TextEncoder().encode(text);
-  store.commit([{ key: KEYS.allowlist, value }]);
+  return { key: KEYS.allowlist, value };
 }
 
 function linesOf(value: Uint8Array | undefined): readonly string[] {

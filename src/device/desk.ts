@@ -1,6 +1,6 @@
 /**
  * The desk between the line and the signer: a request is answered only when
- * what the answer commits to is durable.
+ * what the answer commits to is durable, and its line in the book with it.
  *
  * ```
  * request -> answered before? -> step -> owner's consent? -> commit -> apply -> reply
@@ -13,6 +13,16 @@
  * nothing comes between: one request runs from step to commit without a pause.
  * A question to the owner pauses one request, which starts anew when the answer
  * is there; others go on meanwhile.
+ *
+ * | line | durable |
+ * | --- | --- |
+ * | of a signature | before the reply leaves, in the commit of its state |
+ * | of an HTLC's signature, after its commitment's line | with the next commit, after a second at most |
+ * | of a refusal, a question, an answer | at once, in bounds (`line_limit.ts`) |
+ *
+ * No signature costs two commits: where its state changes, the line rides along;
+ * where nothing changes, the line is the commit. A request that is answered from
+ * the tail signs nothing new and leaves no line.
  *
  * After a write of which nobody can tell whether it happened, nothing is signed
  * until the softkey is restarted and has read the card.
@@ -34,6 +44,8 @@ import {
   type Step,
 } from "../signer/handle.ts";
 import { encodeWrite, type SignerMemory } from "../signer/memory.ts";
+import { type Described, describeStep } from "../signer/ledger.ts";
+import type { Ownership } from "../signer/state.ts";
 import type { Change, Store } from "../store/store.ts";
 import { messageName } from "../wire/hsmd.ts";
 import { messageType } from "../wire/message.ts";
@@ -46,6 +58,9 @@ import {
 import type { AnswerTail } from "./answers.ts";
 import type { Approver, Question } from "./approver.ts";
 import { bindingOf } from "./card_state.ts";
+import type { LedgerEntry } from "./ledger.ts";
+import { LedgerWriter } from "./ledger_writer.ts";
+import { refusalByStanding, type Standing } from "./standing.ts";
 
 /** One step of a signer; `handle.ts` has the real one. */
 export type Stepper = (
@@ -64,6 +79,8 @@ export interface DeskOptions {
   /** Node id that the card belongs to; null for one that is new. */
   readonly node: Uint8Array | null;
   readonly approver: Approver;
+  /** What the card may still do; all of it unless given. */
+  readonly standing?: Standing | null;
   /** One line to the owner. */
   readonly say: (text: string) => void;
   /** Unix time in milliseconds. */
@@ -82,6 +99,8 @@ export interface Served {
 const DECLINED_MS = 600_000;
 /** Things that were allowed, remembered for a repeat of the request. */
 const MOST_GRANTED = 1024;
+/** In the place of a message's number, where it has none. */
+const NO_TYPE = -1;
 
 /** Serves requests from one card. */
 export class Desk {
@@ -93,11 +112,15 @@ export class Desk {
   readonly #granted = new Set<string>();
   readonly #declined = new Map<string, number>();
   readonly #open = new Map<string, Promise<boolean>>();
+  readonly #writer: LedgerWriter;
 
   constructor(options: DeskOptions) {
     this.#options = options;
     this.#state = options.signer;
     this.#node = options.node;
+    const { store, now } = options;
+    const fail = (error: unknown) => void this.#fail(error);
+    this.#writer = new LedgerWriter({ store, now, fail });
   }
 
   /** The signer as it stands. */
@@ -105,10 +128,34 @@ export class Desk {
     return this.#state;
   }
 
+  /** The owner changed what is allowed: it counts from the next request on. */
+  own(ownership: Partial<Pick<Ownership, "policy" | "allowlist">>): void {
+    this.#state = { ...this.#state, ...ownership };
+  }
+
+  /** Puts down what is no request; it is durable then. @throws {StoreError} */
+  note(entry: LedgerEntry): void {
+    try {
+      this.#writer.note(entry);
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  /** Writes what waits to be written. The desk may go on afterwards. */
+  close(): void {
+    // After a failure nobody can tell what the card holds: it is left alone.
+    if (this.#problem === null) this.#writer.close();
+  }
+
   /** Answers; at once, but for what the owner is asked about. */
   serve(input: SignerInput): Served | Promise<Served> {
     if (this.#problem !== null) return failed(this.#problem);
-    const { tail, step, now } = this.#options;
+    const { tail, step, now, standing = null } = this.#options;
+    const type = messageType(input.message) ?? NO_TYPE;
+    const refusal = refusalByStanding(standing, type);
+    if (refusal !== null) return this.#refuse(refusal, input);
     const known = this.#state.kind === "ready" ? tail.find(input) : undefined;
     if (known !== undefined) return { reply: known, isCommitted: false };
     const result = step(this.#withAnswers(), input, now());
@@ -148,10 +195,12 @@ export class Desk {
   async #ask(question: Question): Promise<boolean> {
     const { approver, say, now } = this.#options;
     say(`asking the owner: ${question.question}`);
+    this.#noteAnswer("asked", question);
     const isGranted = await approver.ask(question).catch((error) => {
       say(`cannot ask the owner: ${describeError(error)}`);
       return false;
     });
+    this.#noteAnswer(isGranted ? "approved" : "declined", question);
     if (!isGranted) {
       this.#declined.set(question.key, now() + DECLINED_MS);
       return false;
@@ -166,8 +215,9 @@ export class Desk {
 
   /** Makes a step's result durable, then true, then known. */
   #settle(step: Step, input: SignerInput): Served {
-    const { store, tail, memory } = this.#options;
+    const { tail, memory, now } = this.#options;
     const { state, writes, reply } = step;
+    const described = describeStep(step, input, now());
     const kept = writes.length > 0 && reply !== null
       ? tail.prepare(input, reply)
       : null;
@@ -181,7 +231,9 @@ export class Desk {
         ...writes.map(encodeWrite),
         ...(kept === null ? [] : [kept.change]),
       ];
-      store.commit(changes);
+      const entry = described && entryOf(described);
+      const mayWait = described?.rides ?? false;
+      this.#writer.keep({ changes, entry, mayWait });
       isCommitted = changes.length > 0;
     } catch (error) {
       return this.#fail(error);
@@ -194,6 +246,40 @@ export class Desk {
     this.#tell(step, input);
     this.#prepare(step);
     return { reply, isCommitted };
+  }
+
+  #noteAnswer(
+    kind: "asked" | "approved" | "declined",
+    { consentKind, question: text }: Question,
+  ): void {
+    // Nobody but the owner can bring about that he approves.
+    if (kind === "approved") {
+      this.#writer.tell({ kind, text, allowedBy: "the owner" });
+    } else {this.#writer.tellWithinBounds(
+        { kind, text },
+        `${kind} ${consentKind}`,
+      );}
+  }
+
+  /** Says no for the card's standing. */
+  #refuse(refusal: string, input: SignerInput): Served {
+    const code = SIGNER_ERROR_CODES.refused;
+    const reply = encodeSignerError({ code, message: statusText(refusal) });
+    this.#tellRefusal(refusal, input);
+    return { reply, isCommitted: false };
+  }
+
+  #tellRefusal(refusal: string, input: SignerInput): void {
+    this.#options.say(`refused ${describeRequest(input)}: ${refusal}`);
+    const request = messageName(messageType(input.message));
+    const { peerId, dbid } = input;
+    const place = dbid === 0n ? {} : { peer: peerId.toHex(), channel: dbid };
+    const text = `${request}: ${refusal}`;
+    const entry = { kind: "refused", request, text, ...place };
+    this.#writer.tellWithinBounds(
+      entry,
+      `refusals of ${request}, ${ruleOf(refusal)}`,
+    );
   }
 
   /** Works ahead, once the reply is on its way. */
@@ -226,6 +312,7 @@ export class Desk {
     say(`broken: ${text}`);
     if (!store.isCertain) {
       this.#problem = text;
+      this.#writer.stop();
       say("broken: nothing is signed until this softkey is restarted");
     }
     return failed(text);
@@ -239,7 +326,7 @@ export class Desk {
       say(level === "info" ? text : `${level}: ${text}`);
     }
     const refusal = reply === null ? null : refusalIn(reply);
-    if (refusal !== null) say(`refused ${describeRequest(input)}: ${refusal}`);
+    if (refusal !== null) this.#tellRefusal(refusal, input);
   }
 }
 
@@ -264,4 +351,18 @@ function refusalIn(reply: Uint8Array): string | null {
 function describeRequest({ peerId, dbid, message }: SignerInput): string {
   const name = messageName(messageType(message));
   return dbid === 0n ? name : `${name} of channel ${dbid}, ${peerId.toHex()}`;
+}
+
+/** The rule that a refusal names. */
+function ruleOf(refusal: string): string {
+  return /policy-[a-z0-9-]+/.exec(refusal)?.[0] ?? "no rule";
+}
+
+function entryOf(
+  { kind, request, channel, text, allowedBy }: Described,
+): LedgerEntry {
+  const place = channel === null
+    ? {}
+    : { peer: channel.peerId.toHex(), channel: channel.dbid };
+  return { kind, request, ...place, text, allowedBy };
 }

@@ -41,7 +41,7 @@ export interface LinkEvents {
   /** A message for us, and a way to answer on the connection it came by. */
   message(name: TopicName, payload: Uint8Array, publish: Publish): void;
   /** The connection ended, or none came about; the next try is in `retryMs`. */
-  disconnected(reason: string, retryMs: number): void;
+  disconnected(ending: Ending, retryMs: number): void;
 }
 
 /** Where and how to connect. */
@@ -63,22 +63,29 @@ const KEEPALIVE_S = 10;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** How a connection ended. */
-interface Ending {
+export interface Ending {
   readonly reason: string;
   /** Nothing listens there: not a refusal, but a broker that is not up. */
   readonly isNobodyThere?: boolean;
+  /** The broker does not take this login. */
+  readonly isRefused?: boolean;
 }
+
+/** Not authorised (MQTT 3.1.1 3.2.2.3), as the library hands it on. */
+const NOT_AUTHORISED = 5;
 
 function endingOf(error: Error): Ending {
   const code: unknown = Reflect.get(error, "code");
   const reason = error.message || String(code ?? error);
-  return { reason, isNobodyThere: code === "ECONNREFUSED" };
+  const isRefused = code === NOT_AUTHORISED;
+  return { reason, isNobodyThere: code === "ECONNREFUSED", isRefused };
 }
 
 /** A connection that is there whenever it can be. */
 export class Link {
   readonly #options: LinkOptions;
   #client: MqttClient | null = null;
+  #cid = "";
   #retry: ReturnType<typeof setTimeout> | null = null;
   #failures = 0;
   #isStopped = false;
@@ -104,6 +111,7 @@ export class Link {
       resubscribe: false,
     });
     this.#client = client;
+    this.#cid = cid;
     let ending: Ending = { reason: "the broker closed the connection" };
     client.on("error", (error) => ending = endingOf(error));
     client.on("connect", () => {
@@ -147,22 +155,30 @@ export class Link {
     client.publish(topic, Buffer.from(buffer, byteOffset, byteLength));
   }
 
+  /** Says something of our own accord; into nothing while there is no line. */
+  tell(name: TopicName, payload: Uint8Array): void {
+    const client = this.#client;
+    if (client === null || !client.connected) return;
+    this.#publish(client, topicOf(this.#cid, name), payload);
+  }
+
   /** The broker takes what we say: the next try need not be put off. */
   settle(): void {
     this.#failures = 0;
   }
 
-  #close(client: MqttClient, { reason, isNobodyThere }: Ending): void {
+  #close(client: MqttClient, ending: Ending): void {
     if (this.#client !== client) return;
     this.#client = null;
     client.end(true);
     const { first, absent, nearby, far } = BACK_OFF_MS;
     const isNearby = NEARBY.test(new URL(this.#options.url).hostname);
-    const longest = !isNearby ? far : isNobodyThere ? absent : nearby;
+    const nearest = ending.isNobodyThere ? absent : nearby;
+    const longest = isNearby ? nearest : far;
     const pause = Math.min(first * 2 ** this.#failures, longest);
     const retryMs = Math.round(pause * (0.5 + this.#options.random() / 2));
     this.#failures += 1;
-    this.#options.events.disconnected(reason, retryMs);
+    this.#options.events.disconnected(ending, retryMs);
     this.#retry = setTimeout(() => this.start(), retryMs);
   }
 }

@@ -3,15 +3,19 @@
  *
  * It holds the seed and signs; the node's program never contains it.
  *
- *     softkey run --broker mqtt://HOST:PORT --card DIR --network NET
- *                 [--hsm-secret FILE] [--approve refuse|ask] [--yes]
- *     softkey card check --card DIR
- *     softkey policy show|set|unset|warn|strict … --card DIR --network NET
- *     softkey allowlist list|add|remove … --card DIR --network NET
+ *     softkey run|pair --broker URL --card DIR
+ *     softkey init|restore --card DIR --network NET
+ *     softkey card backup|restore|check|wipe|seal|passphrase|adopt --card DIR
+ *     softkey policy|allowlist|approve|ledger … --card DIR
  *
- * Exit codes: 0 done, or stopped by a signal; 1 a check that failed; 2 usage, a
- * file or card that cannot be used, or a card that the node refuses; 70 a bug of
- * ours.
+ * | exit code | means |
+ * | --- | --- |
+ * | 0 | done, or stopped by a signal while serving |
+ * | 1 | a check that failed |
+ * | 2 | usage, a file or card that cannot be used, a card that the node refuses |
+ * | 3 to 9 | the owner has to supply something, see `owner_error.ts` |
+ * | 70 | a bug of ours |
+ * | 128 and more | a signal, or Ctrl-C at a question |
  *
  * @module
  */
@@ -20,44 +24,91 @@ import { NETWORKS } from "../bitcoin/networks.ts";
 import { UsageError } from "../errors.ts";
 import { type Arguments, readArguments } from "./arguments.ts";
 import { allowlist } from "./commands/allowlist.ts";
+import { approve } from "./commands/approve.ts";
 import { card } from "./commands/card.ts";
+import { init } from "./commands/init.ts";
+import { ledger } from "./commands/ledger.ts";
+import { pair } from "./commands/pair.ts";
 import { policy } from "./commands/policy.ts";
+import { restore } from "./commands/restore.ts";
 import { run } from "./commands/run.ts";
 import { complain, write } from "./terminal.ts";
 
 const HELP = `softkey: a signer device for a Core Lightning node, in software.
 
-  softkey run --broker URL --card DIR --network NET [--hsm-secret FILE]
-              [--approve refuse|ask] [--approval-deadline SECONDS] [--yes]
-  softkey card check --card DIR
-  softkey policy show --card DIR --network NET
-  softkey policy rules [TAG]
-  softkey policy set NAME VALUE | unset NAME | warn TAG[@DATE] | strict TAG
-  softkey allowlist list | add ENTRY | remove ENTRY
+Start here: softkey run --broker mqtt://HOST:PORT --card DIR
+asks you whether to pair with that node, makes a seed with you, and
+serves the node.
 
-  --broker URL       where the node's broker listens: mqtt://HOST:PORT or
-                     ws://HOST:PORT
+  softkey run      serve a node; with a card without a seed, set it up
+  softkey pair     consent to a node, to serve it later
+  softkey init     make a seed on a card, without a node
+  softkey restore  bring back a seed, from words or an hsm_secret file
+  softkey card     check | backup | restore | wipe | seal | passphrase |
+                   adopt
+  softkey policy   show | rules [TAG] | set NAME VALUE | unset NAME |
+                   warn TAG[@DATE] | strict TAG
+  softkey allowlist list | add ENTRY | remove ENTRY
+  softkey approve  [NUMBER] [--decline]: answer what a softkey asks
+  softkey ledger   what was signed, refused and decided: [--kind KIND]
+                   [--peer HEX] [--channel N] [--since DATE]
+                   [--until DATE] [--last N] [--json];
+                   verify [FILE] | export FILE
+
+The card and its node:
   --card DIR         the folder that is this device's storage card
-  --network NET      ${Object.keys(NETWORKS).join(", ")}
-  --hsm-secret FILE  serve this secret, a Core Lightning hsm_secret of any kind,
-                     and not the one on the card
-  --approve HOW      what only you can allow: refuse (the default), or ask here
+  --broker URL       where the node's broker listens: mqtt://HOST:PORT or
+                     ws://HOST:PORT; a paired card knows it
+  --network NET      ${Object.keys(NETWORKS).join(", ")};
+                     a card that was used knows it
+  --node-id ID       the node id that the seed has to make
+
+The seed:
+  --words N          words of a new seed: 12 (the default), 15, 18, 21, 24
+  --words-file FILE  init: write the words there, and show none;
+                     restore: read them there
+  --words-passphrase-file FILE
+                     the passphrase that belongs to the words, or to the
+                     hsm_secret (lightningd's hsm-passphrase)
+  --hsm-secret FILE  restore: a Core Lightning hsm_secret of any kind;
+                     run: serve this one; it stays in clear where it is
+  --database FILE    restore, card adopt: lightningd.sqlite3 of the node,
+                     to learn its channels from
+  --move             card backup: the file becomes the card, which signs
+                     nothing any more
+  --setup-listen ADDRESS:PORT
+                     init: wait for the hardware's setup tools there
+
+What opens the seal of the seed (else you are asked):
+  --key-file FILE, --passphrase-file FILE, --passphrase-fd N, or the
+  credentials softkey-key or softkey-passphrase of systemd
+
+While it runs:
+  --approve HOW      what only you can allow: refuse (the default), or ask
   --approval-deadline SECONDS
                      how long a question waits before it is refused, 60
-  --yes              consent to everything an owner can consent to: with an empty
-                     card, to a new seed
+  --led NAME         show the state by this light of /sys/class/leds
+  --yes              consent to everything an owner can consent to
   --developer        honour dev_force fields on mainnet too
 
-policy and allowlist change the card; stop the softkey that runs with it first.
+Exit codes: 0 done; 1 a check failed; 2 usage, or a file that cannot be
+used; 3 no seed; 4 nothing to open the seal; 5 it does not fit; 6 no
+consent; 7 another node, network or card; 8 words or file that are no
+seed; 9 no terminal.
 `;
 
 type Command = (args: Arguments) => number | Promise<number>;
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   run,
+  pair,
+  init,
+  restore,
   card,
   policy,
   allowlist,
+  approve,
+  ledger,
 };
 
 async function main(args: readonly string[]): Promise<number> {

@@ -171,9 +171,17 @@ interface Scene {
   readonly where: string;
 }
 
+async function emptyFolder(path: string): Promise<void> {
+  for (const { name } of Deno.readDirSync(path)) {
+    await Deno.remove(`${path}/${name}`, { recursive: true });
+  }
+}
+
 /** Opens a copy of the card, as the next softkey will find it. */
 async function checkCard(scene: Scene, copy: string): Promise<bigint> {
   const { folder, life, acknowledged, where } = scene;
+  // What the check before left behind was stopped; this one was not.
+  await emptyFolder(copy);
   for await (const { name } of Deno.readDir(`${folder}/card`)) {
     // SQLite makes the index of its log anew.
     if (!/^state\.db(-wal)?$/.test(name)) continue;

@@ -1,6 +1,7 @@
 /**
  * The desk with a signer that does as it is told: what is durable before what,
- * what happens when the card fails, and what the owner is asked.
+ * what happens when the card fails, what the owner is asked, and what of all of
+ * it is in the book.
  *
  * @module
  */
@@ -10,8 +11,12 @@ import { NETWORKS } from "../../src/bitcoin/networks.ts";
 import { AnswerTail, SLOTS } from "../../src/device/answers.ts";
 import type { Approver, Question } from "../../src/device/approver.ts";
 import { Desk, type Served } from "../../src/device/desk.ts";
+import { decodeEntry, lineText } from "../../src/device/ledger.ts";
+import { LedgerWriter } from "../../src/device/ledger_writer.ts";
+import type { Standing } from "../../src/device/standing.ts";
 import { SIGNER_ERROR_CODES } from "../../src/errors.ts";
 import { makeSecretFile } from "../../src/keyderiv.ts";
+import { defaultPolicy, withLimit } from "../../src/policy/limits.ts";
 import {
   createSigner,
   type Effect,
@@ -20,7 +25,9 @@ import {
   step,
 } from "../../src/signer/handle.ts";
 import { FRESH_NODE, SignerMemory } from "../../src/signer/memory.ts";
+import { describeStep } from "../../src/signer/ledger.ts";
 import { MemoryDisk } from "../../src/store/memory.ts";
+import type { Change, Ledger, NewLine, Store } from "../../src/store/store.ts";
 import { REQUESTS } from "../../src/wire/hsmd.ts";
 import { messageType } from "../../src/wire/message.ts";
 import { NOBODY } from "../../src/wire/types.ts";
@@ -30,6 +37,12 @@ import {
   SIGNER_ERROR_TYPE,
 } from "../../src/wire/vls.ts";
 import { INIT } from "../broker/fake.ts";
+import {
+  readRecording,
+  recordingName,
+  recordingsIn,
+} from "../support/recording.ts";
+import { YES } from "../support/strict.ts";
 
 const text = new TextEncoder();
 
@@ -54,6 +67,7 @@ interface Setting {
   readonly mode?: "ask" | "refuse";
   readonly seed?: number;
   readonly now?: () => number;
+  readonly standing?: Standing;
 }
 
 /** Counts what it signs and writes the count: each answer differs. */
@@ -97,6 +111,7 @@ function openDesk(setting: Setting = {}) {
     tail: AnswerTail.load(values),
     node: values.find(({ key }) => key === "card/node")?.value ?? null,
     approver: setting.approver ?? { ask: () => Promise.resolve(false) },
+    standing: setting.standing ?? null,
     say: (line) => said.push(line),
     now: setting.now ?? (() => 0),
   });
@@ -323,4 +338,365 @@ Deno.test("what the owner declines is refused, and asked about again only later"
   const later = desk.serve(request(1));
   owner.answers[1]?.(true);
   assert.equal(await replyOf(later), "007b01");
+});
+
+// ------------------------------------------------------------------ the book
+
+/** What the book says, without times and numbers. */
+function bookOf({ ledger }: { readonly ledger: Ledger }): readonly string[] {
+  return [...ledger.lines()].map((line) => {
+    const { kind, text, allowedBy } = decodeEntry(line.body);
+    return [kind, text, ...(allowedBy === undefined ? [] : [allowedBy])]
+      .join(" | ");
+  });
+}
+
+const EMPTY_MESSAGE = "signed | message of 0 bytes under the node key, " +
+  "SHA-256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" +
+  " | the rules";
+
+Deno.test("a signature is one line, a repeat that the tail answers is none", async () => {
+  const { desk, store } = readyDesk();
+  await desk.serve(request(1));
+  assert.deepEqual(bookOf(store), [EMPTY_MESSAGE]);
+  await desk.serve(request(1));
+  assert.equal(bookOf(store).length, 1);
+  await desk.serve(request(2));
+  assert.equal(bookOf(store).length, 2);
+});
+
+Deno.test("a signature that changes nothing is durable in the book too", async () => {
+  const { desk, disk, store } = readyDesk({
+    play: () => ({ reply: Uint8Array.of(0, 123) }),
+  });
+  const { head } = store;
+  await desk.serve(request(1));
+  assert.equal(store.head.generation, head.generation);
+  disk.cutPower();
+  assert.deepEqual(bookOf(disk.open()), [EMPTY_MESSAGE]);
+});
+
+Deno.test("when the card fails there is neither a signature nor a line", async () => {
+  for (const writes of [undefined, []]) {
+    const play: Play | undefined = writes &&
+      (() => ({ reply: Uint8Array.of(0, 123), writes }));
+    const { desk, disk, store } = readyDesk(play ? { play } : {});
+    disk.fault = () => "before";
+    assert.equal(errorOf(desk.serve(request(1)))?.code, 500);
+    assert.deepEqual(bookOf(store), []);
+    disk.fault = () => null;
+    assert.match(await replyOf(desk.serve(request(1))), /^007b/);
+    assert.deepEqual(bookOf(store), [EMPTY_MESSAGE]);
+  }
+});
+
+Deno.test("a refusal is a line, a thousand of it are that line and a count", async () => {
+  const code = SIGNER_ERROR_CODES.refused;
+  const message = text.encode("policy failure: policy-x: 1, want 2");
+  let now = 0;
+  const { desk, store } = readyDesk({
+    play: () => ({ reply: encodeSignerError({ code, message }) }),
+    now: () => now,
+  });
+  for (now = 0; now < 1000; now += 1) await desk.serve(request(7));
+  const line = "refused | sign_message: policy failure: policy-x: 1, want 2";
+  assert.deepEqual(bookOf(store), [line]);
+  const [first] = store.ledger.lines();
+  const entry = first && decodeEntry(first.body);
+  assert.deepEqual([entry?.peer, entry?.channel], [NOBODY.toHex(), 7n]);
+  desk.close();
+  assert.deepEqual(bookOf(store), [
+    line,
+    "refused | … and 999 more of refusals of sign_message, policy-x in 1 min",
+  ]);
+  desk.close();
+  assert.equal(bookOf(store).length, 2);
+  // What was counted goes with whatever is written when its time is over.
+  await desk.serve(request(7));
+  await desk.serve(request(7));
+  now += 600_000;
+  desk.note({ kind: "policy", text: "x" });
+  assert.deepEqual(bookOf(store).slice(2), [
+    line,
+    "refused | … and 1 more of refusals of sign_message, policy-x in 10 min",
+    "policy | x",
+  ]);
+});
+
+Deno.test("a refusal whose line cannot be written is a refusal all the same", () => {
+  const code = SIGNER_ERROR_CODES.refused;
+  const reply = encodeSignerError({ code, message: text.encode("no") });
+  const { desk, disk, said } = readyDesk({ play: () => ({ reply }) });
+  disk.fault = () => "before";
+  assert.equal(errorOf(desk.serve(request(1)))?.code, code);
+  assert.match(said.at(-1) ?? "", /^broken: Cannot write the card/);
+  disk.fault = () => "torn";
+  assert.equal(errorOf(desk.serve(request(1, 8)))?.code, code);
+  disk.fault = () => null;
+  assert.equal(errorOf(desk.serve(request(2)))?.code, 500);
+  desk.close();
+});
+
+Deno.test("what the owner is asked, and says, is in the book", async () => {
+  const owner = new FakeOwner();
+  const { desk, store } = readyDesk({
+    play: asking,
+    approver: owner,
+    mode: "ask",
+  });
+  const first = desk.serve(request(1));
+  assert.deepEqual(bookOf(store), ["asked | Send 1?"]);
+  owner.answers[0]?.(true);
+  await first;
+  assert.deepEqual(bookOf(store).slice(1), [
+    "approved | Send 1? | the owner",
+    EMPTY_MESSAGE,
+  ]);
+  const second = desk.serve(request(3));
+  owner.answers[1]?.(false);
+  await second;
+  // Another question within a minute is counted, what came of it is not.
+  assert.deepEqual(bookOf(store).slice(3), [
+    "declined | Send 3?",
+    "refused | sign_message: no",
+  ]);
+  desk.close();
+  assert.match(bookOf(store)[5] ?? "", /^asked \| … and 1 more/);
+});
+
+Deno.test("what the owner does is put down at once", () => {
+  const { desk, store, disk } = readyDesk();
+  desk.note({ kind: "policy", text: "max_htlcs 30 HTLCs" });
+  assert.deepEqual(bookOf(store), ["policy | max_htlcs 30 HTLCs"]);
+  const [line] = store.ledger.lines();
+  assert.equal(
+    line && lineText(line),
+    "1970-01-01 00:00:00  #1  policy    max_htlcs 30 HTLCs",
+  );
+  disk.fault = () => "before";
+  assert.throws(
+    () => desk.note({ kind: "policy", text: "x" }),
+    /Cannot write the card/,
+  );
+});
+
+Deno.test("a policy that the owner changes counts from the next request on", async () => {
+  const seen: unknown[] = [];
+  const policy = withLimit(defaultPolicy("regtest"), "max_htlcs", "30");
+  const parts = openDesk();
+  const desk = new Desk({
+    signer: parts.desk.state,
+    step: (state, input, now) => {
+      seen.push(state.policy.maxHtlcs);
+      return step(state, input, now);
+    },
+    store: parts.store,
+    memory: parts.memory,
+    tail: AnswerTail.load([]),
+    node: null,
+    approver: { ask: () => Promise.resolve(false) },
+    say: () => {},
+    now: () => 0,
+  });
+  await desk.serve(init);
+  desk.own({ policy });
+  await desk.serve(request(1));
+  const { maxHtlcs } = defaultPolicy("regtest");
+  assert.deepEqual(seen, [maxHtlcs, 30]);
+  assert.equal(desk.state.kind, "ready");
+});
+
+Deno.test("a card that is not the last word refuses before the signer is asked", () => {
+  const at = { generation: 1n, at: 0n };
+  const restored = readyDesk({ standing: { kind: "restored", ...at } });
+  const { sign_remote_commitment_tx: commitment } = REQUESTS;
+  const error = errorOf(restored.desk.serve(request(1, commitment.type)));
+  assert.equal(error?.code, SIGNER_ERROR_CODES.refused);
+  assert.equal(errorOf(restored.desk.serve(request(1))), null);
+  const book = bookOf(restored.store);
+  assert.equal(book.length, 2);
+  assert.match(book[0] ?? "", /^refused \| sign_remote_commitment_tx: Cannot/);
+  const moved = openDesk({ standing: { kind: "moved", ...at } });
+  assert.equal(errorOf(moved.desk.serve(init))?.code, 403);
+  assert.equal(moved.desk.state.kind, "locked");
+});
+
+/** Counts the commits of a store, with and without changes and lines. */
+class CountingStore implements Store {
+  readonly #store: Store;
+  readonly commits: { changes: number; lines: number }[] = [];
+  /** Hears of each commit that writes. */
+  heard: () => void = () => {};
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  get head() {
+    return this.#store.head;
+  }
+
+  get ledger() {
+    return this.#store.ledger;
+  }
+
+  get isCertain() {
+    return this.#store.isCertain;
+  }
+
+  load() {
+    return this.#store.load();
+  }
+
+  commit(changes: readonly Change[], lines: readonly NewLine[] = []): void {
+    this.#store.commit(changes, lines);
+    if (changes.length + lines.length === 0) return;
+    this.commits.push({ changes: changes.length, lines: lines.length });
+    this.heard();
+  }
+
+  close(): void {
+    this.#store.close();
+  }
+}
+
+/** A real node's first life, at a desk: what each request had written. */
+async function playLife(name: string) {
+  const [url] = recordingsIn("flows")
+    .filter((path) => recordingName(path) === name);
+  assert.ok(url !== undefined);
+  const { lives: [life] } = await readRecording(url);
+  assert.ok(life !== undefined);
+  const store = new CountingStore(new MemoryDisk().open());
+  const memory = new SignerMemory();
+  let described: ReturnType<typeof describeStep> = null;
+  const desk = new Desk({
+    signer: createSigner({
+      secretFile: life.secret,
+      network: NETWORKS.regtest,
+      isDeveloper: true,
+      memory,
+      consent: YES,
+    }),
+    step: (state, input, now) => {
+      const taken = step(state, input, now);
+      described = describeStep(taken, input, now);
+      return taken;
+    },
+    store,
+    memory,
+    tail: AnswerTail.load([]),
+    node: null,
+    approver: { ask: () => Promise.resolve(true) },
+    say: () => {},
+    now: Date.now,
+  });
+  const connections = new Map([[0, { peerId: NOBODY, dbid: 0n }]]);
+  const served = [];
+  for (const event of life.events) {
+    if (event.kind === "open") {
+      connections.set(event.conn, { peerId: event.peer, dbid: event.dbid });
+    }
+    const connection = event.kind === "request"
+      ? connections.get(event.conn)
+      : undefined;
+    const isAsked = event.kind === "request" &&
+      event.type !== REQUESTS.client_hsmfd.type;
+    if (!isAsked || connection === undefined) continue;
+    described = null;
+    const before = store.commits.length;
+    await desk.serve({ ...connection, message: event.bytes });
+    const commits = store.commits.slice(before);
+    // The step above sets it, which the compiler cannot see.
+    const line = described as ReturnType<typeof describeStep>;
+    served.push({ line, commits });
+  }
+  return { desk, store, served };
+}
+
+Deno.test("no signature of a real node costs a second commit, and each has its line", async () => {
+  const { desk, store, served } = await playLife(
+    "closing_anchorspend_htlc_tx_rbf-node1",
+  );
+  let waiting = 0;
+  let waited = 0;
+  const wanted: string[] = [];
+  for (const { line, commits } of served) {
+    assert.ok(commits.length <= 1);
+    const [commit] = commits;
+    if (line !== null) wanted.push(line.text);
+    if (commit === undefined) {
+      // Only what rides on its commitment's line is not written yet.
+      assert.ok(line === null || line.rides);
+      waiting += line === null ? 0 : 1;
+      waited += line === null ? 0 : 1;
+      continue;
+    }
+    // A commit with changes is one that there was before there was a book.
+    assert.equal(commit.lines, waiting + (line === null ? 0 : 1));
+    assert.ok(commit.changes > 0 || line !== null);
+    waiting = 0;
+  }
+  assert.ok(waited > 0 && wanted.length > 10);
+  desk.close();
+  const texts = [...store.ledger.lines()].map(({ body }) =>
+    decodeEntry(body).text
+  );
+  assert.deepEqual(texts, wanted);
+});
+
+Deno.test("a line that may wait goes with the next commit, or is written by itself", async () => {
+  const store = new CountingStore(new MemoryDisk().open());
+  const failed: unknown[] = [];
+  const fail = (error: unknown) => void failed.push(error);
+  const writer = new LedgerWriter({ store, now: () => 0, fail });
+  const wait = (text: string) =>
+    writer.keep({
+      changes: [],
+      entry: { kind: "signed", text },
+      mayWait: true,
+    });
+  wait("a");
+  wait("b");
+  assert.deepEqual(store.commits, []);
+  const change = { key: "node", value: Uint8Array.of(1) };
+  writer.keep({
+    changes: [change],
+    entry: { kind: "signed", text: "c" },
+    mayWait: false,
+  });
+  assert.deepEqual(store.commits, [{ changes: 1, lines: 3 }]);
+  // With a change of its own it is written at once.
+  const entry = { kind: "signed", text: "d" };
+  writer.keep({ changes: [change], entry, mayWait: true });
+  assert.equal(store.commits.length, 2);
+  // Reading waits for nothing and writes nothing.
+  wait("e");
+  writer.keep({ changes: [], entry: null, mayWait: false });
+  assert.equal(store.commits.length, 2);
+  await new Promise<void>((resolve) => store.heard = resolve);
+  assert.deepEqual(store.commits.at(-1), { changes: 0, lines: 1 });
+  const book = bookOf(store).map((line) => line.slice("signed | ".length));
+  assert.deepEqual(book, ["a", "b", "c", "d", "e"]);
+  wait("f");
+  writer.close();
+  assert.equal(bookOf(store).length, 6);
+  assert.deepEqual(failed, []);
+});
+
+Deno.test("lines that wait outlive a commit that fails", () => {
+  const disk = new MemoryDisk();
+  const store = disk.open();
+  const failed: unknown[] = [];
+  const fail = (error: unknown) => void failed.push(error);
+  const writer = new LedgerWriter({ store, now: () => 0, fail });
+  const entry = { kind: "signed", text: "a" };
+  writer.keep({ changes: [], entry, mayWait: true });
+  disk.fault = () => "before";
+  assert.throws(() => writer.note({ kind: "policy", text: "b" }));
+  writer.tell({ kind: "policy", text: "c" });
+  assert.equal(failed.length, 1);
+  disk.fault = () => null;
+  writer.note({ kind: "policy", text: "d" });
+  assert.deepEqual(bookOf(store), ["signed | a", "policy | d"]);
 });

@@ -17,6 +17,8 @@ import { NOBODY } from "../../src/wire/types.ts";
 import { INIT, LINK_KEY } from "../broker/fake.ts";
 import { makeBox, startSoftkey } from "../support/softkey.ts";
 
+/** What an owner has to put back for it to pass on the device. */
+const MEMORY = ["state.db", "state.db.sum"];
 const SECRET = makeSecretFile(new Uint8Array(16).fill(3));
 
 /** A broker as one run of lightningd has it. */
@@ -81,7 +83,9 @@ Deno.test("an old copy of the card is refused, by words to both, and the softkey
   }
   // The first init ties the card to the node: that is a commit.
   assert.equal(newest, 1n);
-  await Deno.copyFile(`${card}/state.db`, `${folder}/old.db`);
+  for (const name of MEMORY) {
+    await Deno.copyFile(`${card}/${name}`, `${folder}/old.${name}`);
+  }
   {
     const store = openCardStore(card);
     store.commit([{ key: "later", value: Uint8Array.of(1) }]);
@@ -93,7 +97,9 @@ Deno.test("an old copy of the card is refused, by words to both, and the softkey
     assert.equal(node.book.heads.newest?.generation, 2n);
     await box.stop();
   }
-  await Deno.copyFile(`${folder}/old.db`, `${card}/state.db`);
+  for (const name of MEMORY) {
+    await Deno.copyFile(`${folder}/old.${name}`, `${card}/${name}`);
+  }
   {
     await using node = await startNode(folder);
     const lightningd = node.init();

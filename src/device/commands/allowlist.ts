@@ -4,6 +4,9 @@
  *     allowlist list
  *     allowlist add ENTRY     allowlist remove ENTRY
  *
+ * A softkey that runs with the card goes by a change from the next request on.
+ * Each change is a line in the ledger.
+ *
  * What it does not do: know the form of an entry (`policy/allowlist.ts`).
  *
  * @module
@@ -11,46 +14,51 @@
 
 import { DecodeError, UsageError } from "../../errors.ts";
 import { createAllowlist } from "../../policy/allowlist.ts";
-import {
-  type Arguments,
-  noMore,
-  wanted,
-  wantedNetwork,
-  wantedWord,
-} from "../arguments.ts";
-import { storeAllowlist } from "../card_state.ts";
-import { print } from "../terminal.ts";
-import { withCardState } from "./open.ts";
+import { type Arguments, noMore, wantedWord } from "../arguments.ts";
+import { readCardState } from "../card_state.ts";
+import { type CardAccess, wantedCardNetwork } from "../owner/access.ts";
+import { ownAllowlist } from "../owner/ownership.ts";
+import { withCard } from "./open.ts";
 
 type Action = (entries: readonly string[], entry: string) => readonly string[];
 
 const ACTIONS: Readonly<Record<string, Action>> = { add, remove };
 
 /** Runs `allowlist …`. */
-export function allowlist({ options, words }: Arguments): number {
+export async function allowlist(args: Arguments): Promise<number> {
+  findAction(args.words[0] ?? "");
+  return await withCard("allowlist", args, allowlistOn);
+}
+
+/** The same on a card that is open. */
+export function allowlistOn(access: CardAccess, { words }: Arguments): number {
   const [name = "", ...rest] = words;
-  const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
-  if (name !== "list" && action === undefined) {
-    throw new UsageError(
-      `Cannot run allowlist ${JSON.stringify(name)}: want list, add or remove`,
-    );
-  }
-  const folder = wanted(options, "card");
-  const network = wantedNetwork(options);
-  return withCardState(folder, network, ({ allowed, store }) => {
-    if (action === undefined) {
-      noMore(rest);
-      for (const entry of allowed) print(entry);
-      return 0;
-    }
-    const entry = wantedWord(rest, 0, "an entry").trim();
-    noMore(rest.slice(1));
-    const entries = action(allowed, entry);
-    checkEntry(() => createAllowlist(entries, network), entry);
-    storeAllowlist(store, entries);
-    print(`${name === "add" ? "added" : "removed"} ${entry}`);
+  const action = findAction(name);
+  const network = wantedCardNetwork(access);
+  const { allowed } = readCardState(access.store, network);
+  if (action === null) {
+    noMore(rest);
+    for (const entry of allowed) access.print(entry);
     return 0;
-  });
+  }
+  const entry = wantedWord(rest, 0, "an entry").trim();
+  noMore(rest.slice(1));
+  const entries = action(allowed, entry);
+  checkEntry(() => createAllowlist(entries, network), entry);
+  const text = `${name === "add" ? "added" : "removed"} ${entry}`;
+  ownAllowlist(access, entries, text);
+  access.print(text);
+  return 0;
+}
+
+/** What changes the list; null for what shows it. @throws {UsageError} */
+function findAction(name: string): Action | null {
+  if (name === "list") return null;
+  const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
+  if (action !== undefined) return action;
+  throw new UsageError(
+    `Cannot run allowlist ${JSON.stringify(name)}: want list, add or remove`,
+  );
 }
 
 function add(entries: readonly string[], entry: string): readonly string[] {

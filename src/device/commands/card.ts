@@ -1,69 +1,100 @@
 /**
- * `softkey card check`: whether a card is whole, and what is on it.
+ * `softkey card …`: what an owner does with a card as a whole.
  *
- * Every page, every row's hash, the sum over all rows, and every record by its
- * own format. Exit code 1 for a damaged card, with what to do.
+ * | command | does | while a softkey runs |
+ * | --- | --- | --- |
+ * | check | says whether it is whole, and what is on it | yes |
+ * | backup FILE | writes it into one sealed file | yes, not with --move |
+ * | restore FILE | makes a card from such a file | |
+ * | seal | encrypts a seed that is in clear | |
+ * | passphrase | changes what opens the seed | |
+ * | adopt | brings it up to date from the node's database | |
+ * | wipe | takes it away | |
  *
- * What it does not do: repair. Nobody can make up what was not signed.
+ * What it does not do: sign, or change what the owner allows.
  *
  * @module
  */
 
-import { type Network, NETWORKS } from "../../bitcoin/networks.ts";
 import { StoreError, UsageError } from "../../errors.ts";
-import type { SqliteStore } from "../../store/sqlite.ts";
-import {
-  type Arguments,
-  noMore,
-  type Options,
-  wanted,
-  wantedNetwork,
-} from "../arguments.ts";
-import { readCardState } from "../card_state.ts";
-import { print, write } from "../terminal.ts";
-import { withCardStore } from "./open.ts";
+import { type Arguments, noMore, wanted } from "../arguments.ts";
+import type { CardAccess } from "../owner/access.ts";
+import { openTerminal, print, write } from "../terminal.ts";
+import { adopt } from "./adopt.ts";
+import { backupCard } from "./card/backup.ts";
+import { checkCard, checkFilesOnly } from "./card/check.ts";
+import { isBusy } from "./card/folder.ts";
+import { restoreCard, type Talk } from "./card/restore.ts";
+import { changePassphrase, sealCard } from "./card/seal.ts";
+import { wipeCard } from "./card/wipe.ts";
+import { withCard } from "./open.ts";
 
-/** Runs `card check`. */
-export function card({ options, words }: Arguments): number {
-  const [action, ...rest] = words;
-  if (action !== "check") {
-    throw new UsageError(
-      `Cannot run card ${JSON.stringify(action ?? "")}: want card check`,
-    );
+type Action = (args: Arguments) => number | Promise<number>;
+
+/** What may follow `softkey card`. */
+const ACTIONS: ReadonlyMap<string, Action> = new Map<string, Action>([
+  ["check", check],
+  ["backup", onCard],
+  ["restore", (args) => restoreCard(withoutFirst(args), talk())],
+  ["seal", (args) => sealCard(withoutFirst(args), talk())],
+  ["passphrase", (args) => changePassphrase(withoutFirst(args), talk())],
+  ["adopt", (args) => adopt(withoutFirst(args))],
+  ["wipe", (args) => wipeCard(withoutFirst(args), talk())],
+]);
+
+/** Runs `softkey card`. */
+export async function card(args: Arguments): Promise<number> {
+  const [name = ""] = args.words;
+  const action = ACTIONS.get(name);
+  if (action !== undefined) return await action(args);
+  const wanted = [...ACTIONS.keys()].join(", ");
+  throw new UsageError(
+    `Cannot run card ${JSON.stringify(name)}: want one of ${wanted}`,
+  );
+}
+
+/** What also works on the card of a softkey that runs; there nobody is asked. */
+export async function cardOn(
+  access: CardAccess,
+  args: Arguments,
+): Promise<number> {
+  const [name] = args.words;
+  const rest = withoutFirst(args);
+  const prompter = access.desk === null ? openTerminal() : null;
+  if (name === "backup") return await backupCard(access, rest, prompter);
+  if (name === "check") {
+    noMore(rest.words);
+    return await checkCard(access, rest.options, prompter);
   }
-  noMore(rest);
+  throw new UsageError(
+    `Cannot run card ${JSON.stringify(name ?? "")} while a softkey runs with ` +
+      "this card: stop it first",
+  );
+}
+
+function onCard(args: Arguments): Promise<number> {
+  return withCard("card", args, cardOn);
+}
+
+/** A card whose memory does not open still has files that can be looked at. */
+async function check(args: Arguments): Promise<number> {
   try {
-    const network = networkFor(options);
-    withCardStore(wanted(options, "card"), (store) => report(store, network));
-    return 0;
+    return await onCard(args);
   } catch (error) {
-    const isBusy = error instanceof StoreError &&
-      /another softkey/.test(error.message);
-    if (!(error instanceof StoreError) || isBusy) throw error;
-    write(Deno.stderr, `softkey: ${error.message}\n`);
-    return 1;
+    if (!(error instanceof StoreError) || isBusy(error)) throw error;
+    const folder = wanted(args.options, "card");
+    return await checkFilesOnly({ folder, print, printError }, error);
   }
 }
 
-/** Records have one format on all networks; only an allowlist has not. */
-function networkFor(options: Options): Network {
-  return options.network === undefined
-    ? NETWORKS.bitcoin
-    : wantedNetwork(options);
+function withoutFirst({ options, words }: Arguments): Arguments {
+  return { options, words: words.slice(1) };
 }
 
-function report(store: SqliteStore, network: Network): void {
-  const { head, values, deleted } = store.check();
-  const { memory, tail, allowed, node } = readCardState(store, network);
-  const payments = [...memory.payments()].length;
-  print(`card        ${store.path}`);
-  print(`node        ${node?.toHex() ?? "none yet"}`);
-  print(`generation  ${head.generation}`);
-  print(`head        ${head.hash.toHex()}`);
-  print(`values      ${values}, and ${deleted} deleted`);
-  print(`channels    ${memory.channelCount}`);
-  print(`payments    ${payments}`);
-  print(`answers     ${tail.size}`);
-  print(`allowlist   ${allowed.length}`);
-  print("The card is whole");
+function talk(): Talk {
+  return { prompter: openTerminal(), print, now: Date.now };
+}
+
+function printError(text: string): void {
+  write(Deno.stderr, `${text}\n`);
 }

@@ -6,9 +6,12 @@
  *     policy warn TAG[@DATE]     policy strict TAG
  *     policy rules [TAG]         (no card needed)
  *
- * What is shown is what is enforced: both read the same record.
+ * What is shown is what is enforced: both read the same record. A softkey that
+ * runs with the card goes by a change from the next request on. Each change is a
+ * line in the ledger.
  *
- * What it does not do: change a signer that runs; it has the card.
+ * What it does not do: know a limit (`policy/limits.ts`), or how a change
+ * becomes durable (`owner/ownership.ts`).
  *
  * @module
  */
@@ -24,16 +27,12 @@ import {
   withLimit,
 } from "../../policy/limits.ts";
 import { isRuleTag, type RuleRow, RULES } from "../../policy/rules.ts";
-import {
-  type Arguments,
-  noMore,
-  wanted,
-  wantedNetwork,
-  wantedWord,
-} from "../arguments.ts";
-import { storePolicy } from "../card_state.ts";
+import { type Arguments, noMore, wantedWord } from "../arguments.ts";
+import { readCardState } from "../card_state.ts";
+import { type CardAccess, wantedCardNetwork } from "../owner/access.ts";
+import { ownPolicy } from "../owner/ownership.ts";
 import { print } from "../terminal.ts";
-import { withCardState } from "./open.ts";
+import { withCard } from "./open.ts";
 
 /** A policy changed, and the lines that say how. */
 interface Changed {
@@ -46,24 +45,35 @@ type Action = (policy: Policy, words: readonly string[]) => Changed;
 const ACTIONS: Readonly<Record<string, Action>> = { set, unset, warn, strict };
 
 /** Runs `policy …`. */
-export function policy({ options, words }: Arguments): number {
-  const [name = "", ...rest] = words;
+export async function policy(args: Arguments): Promise<number> {
+  const [name = "", ...rest] = args.words;
   if (name === "rules") return showRules(rest);
+  findAction(name);
+  return await withCard("policy", args, policyOn);
+}
+
+/** The same on a card that is open. */
+export function policyOn(access: CardAccess, { words }: Arguments): number {
+  const [name = "", ...rest] = words;
+  const action = findAction(name);
+  const network = wantedCardNetwork(access);
+  const { policy } = readCardState(access.store, network);
+  if (action === null) return show(access, policy, rest);
+  const changed = action(policy, rest);
+  ownPolicy(access, changed.policy, changed.lines.join(", "));
+  for (const line of changed.lines) access.print(line);
+  return 0;
+}
+
+/** What changes a policy; null for what shows it. @throws {UsageError} */
+function findAction(name: string): Action | null {
+  if (name === "show") return null;
   const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
-  if (name !== "show" && action === undefined) {
-    const names = ["rules", "show", ...Object.keys(ACTIONS)].join(", ");
-    throw new UsageError(
-      `Cannot run policy ${JSON.stringify(name)}: want one of ${names}`,
-    );
-  }
-  const folder = wanted(options, "card");
-  return withCardState(folder, wantedNetwork(options), ({ policy, store }) => {
-    if (action === undefined) return show(policy, rest);
-    const changed = action(policy, rest);
-    storePolicy(store, changed.policy);
-    for (const line of changed.lines) print(line);
-    return 0;
-  });
+  if (action !== undefined) return action;
+  const names = ["rules", "show", ...Object.keys(ACTIONS)].join(", ");
+  throw new UsageError(
+    `Cannot run policy ${JSON.stringify(name)}: want one of ${names}`,
+  );
 }
 
 /** Every rule as its row says it, or one of them. */
@@ -92,9 +102,18 @@ function showRule(tag: string, row: RuleRow): void {
   if (row.note !== undefined) print(`  note: ${row.note}`);
 }
 
-function show(policy: Policy, words: readonly string[]): number {
+function show(
+  { print }: CardAccess,
+  policy: Policy,
+  words: readonly string[],
+): number {
   noMore(words);
-  for (const line of describePolicy(policy)) print(lineOf(line));
+  const before = defaultPolicy(policy.network);
+  for (const line of describePolicy(policy)) {
+    const usual = valueOf(before, line.name);
+    const note = line.isDefault ? "" : `, the default is ${usual?.value}`;
+    print(`${lineOf(line)}${note}`);
+  }
   for (const entry of policy.filter) {
     print(`filter ${formatFilterEntry(entry)}`);
   }

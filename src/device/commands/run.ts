@@ -1,6 +1,9 @@
 /**
  * `softkey run`: opens the card, serves until a signal.
  *
+ * A card without a seed meets its node first: the owner is asked at the terminal
+ * while lightningd's init waits (`../setup/first_contact.ts`).
+ *
  * What it does not do: touch the card after it said that it stopped.
  *
  * @module
@@ -10,47 +13,52 @@ import { publicKey, useFastCurve } from "../../crypto/secp.ts";
 import { loadFastCurve } from "../../crypto/secp_wasm.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { ConfigError, describeError, UsageError } from "../../errors.ts";
-import { makeSecretFile } from "../../keyderiv.ts";
 import type { Consent } from "../../policy/consent.ts";
-import {
-  createSigner,
-  nodeKeyOf,
-  type SignerState,
-  step,
-} from "../../signer/handle.ts";
+import { nodeKeyOf, type SignerState } from "../../signer/handle.ts";
 import type { SqliteStore } from "../../store/sqlite.ts";
-import {
-  type Approver,
-  CONSENTER,
-  REFUSER,
-  TerminalApprover,
-} from "../approver.ts";
-import {
-  type Arguments,
-  noMore,
-  type Options,
-  wanted,
-  wantedNetwork,
-} from "../arguments.ts";
-import { Box } from "../box.ts";
-import {
-  type Card,
-  openCard,
-  randomBytes,
-  readCardSecret,
-  writeCardSecret,
-} from "../card.ts";
+import type { Change } from "../../store/store.ts";
+import { CONSENTER, QuestionBook, REFUSER } from "../approver.ts";
+import { type Arguments, noMore, type Options, wanted } from "../arguments.ts";
+import { assemble, type Parts, signerOf } from "../assemble.ts";
+import type { BoxEvent } from "../box.ts";
+import { type Card, hasSeed, openCard } from "../card.ts";
 import {
   bindingOf,
+  type CardPairing,
   type CardState,
+  identityChange,
+  networkChange,
+  networkFor,
+  networkOf,
   openCardStore,
   readCardState,
 } from "../card_state.ts";
-import { Desk } from "../desk.ts";
-import { say, typedLines, write } from "../terminal.ts";
+import type { Desk } from "../desk.ts";
+import {
+  folderOutput,
+  hasColour,
+  Light,
+  type LightOutput,
+  markOf,
+  topicOutput,
+} from "../led_outputs.ts";
+import { askAtTerminal } from "../owner/at_terminal.ts";
+import { startOwnerSocket } from "../owner/socket.ts";
+import { OwnerError } from "../owner_error.ts";
+import type { Prompter } from "../prompt.ts";
+import { meetFirst } from "../setup/first_contact.ts";
+import { dayOf, PairingGate } from "../setup/pairing.ts";
+import { brokerUrl, type OpenCard, SOFTWARE } from "../setup/prepare.ts";
+import { readSeed } from "../setup/seed.ts";
+import {
+  Interrupted,
+  openTerminal,
+  say,
+  setMark,
+  typedLines,
+  write,
+} from "../terminal.ts";
 
-/** Bumped with deno.json; the broker shows it. */
-const SOFTWARE = "softkey 0.1.0";
 /** Longest that a question may wait: lightningd waits for it too. */
 const MOST_DEADLINE_S = 3600;
 const DEADLINE_S = 60;
@@ -58,104 +66,223 @@ const DEADLINE_S = 60;
 /** A service that restarts may still be stopping: its card is waited for. */
 const PREDECESSOR_MS = 3_000;
 
-/** Runs until a signal (0), or until the node refuses the card (2). */
+/** A command line that was understood, and who is there. */
+interface Run {
+  readonly options: Options;
+  readonly mode: Consent["mode"];
+  readonly deadlineMs: number;
+  readonly prompter: Prompter | null;
+  /** Resolves with the signal that ends it. */
+  readonly stopped: Promise<string>;
+}
+
+/** Runs until a signal (0), or until going on would change nothing. */
 export async function run({ options, words }: Arguments): Promise<number> {
   noMore(words);
-  const url = checkUrl(wanted(options, "broker"));
-  const network = wantedNetwork(options);
   const mode = modeOf(options);
   const deadlineMs = 1000 * deadlineOf(options);
   const stopped = untilSignal();
   useFastCurve(await loadFastCurve());
   const card = await openCard(wanted(options, "card"));
-  const secretFile = new Secret(await readSecret(options, card));
   const store = openCardStore(card.folder, PREDECESSOR_MS);
   try {
-    if (store.isNew) noteNewMemory(card);
-    const state = readCardState(store, network);
-    const { memory, policy, allowlist } = state;
-    const signer = createSigner({
-      secretFile,
-      network,
-      isDeveloper: options.developer,
-      memory,
-      policy,
-      allowlist,
-      consent: { mode, granted: new Set(), declined: new Set() },
-    });
-    const node = bindCard(state, signer);
-    return await serve({
-      card,
-      url,
-      store,
-      signer,
-      state: { ...state, node },
-      approver: approverFor(mode, deadlineMs),
-      stopped,
-    });
+    const prompter = openTerminal();
+    const all = { options, mode, deadlineMs, prompter, stopped };
+    return await runCard(all, card, store);
   } finally {
     store.close();
   }
 }
 
-interface Parts {
-  readonly card: Card;
-  readonly url: string;
-  readonly store: SqliteStore;
-  readonly signer: SignerState;
-  readonly state: CardState;
-  readonly approver: Approver;
-  /** Resolves with the signal that ends it. */
-  readonly stopped: Promise<string>;
+async function runCard(
+  all: Run,
+  card: Card,
+  store: SqliteStore,
+): Promise<number> {
+  const { options, mode } = all;
+  const url = brokerUrl(options, pairingOn(store));
+  const secretFile = await openSeed(all, { card, store }, url);
+  const network = networkFor(options, store);
+  if (store.isNew) noteNewMemory(card);
+  const state = readCardState(store, network);
+  checkStanding(state);
+  const isDeveloper = options.developer;
+  const parts = { card, state, secretFile, network, isDeveloper, mode };
+  const signer = signerOf(parts);
+  const { node, later } = bindCard(parts, signer);
+  const known = { ...parts, store, url, state: { ...state, node } };
+  return await serve(all, { ...known, later }, signer);
 }
 
-async function serve(parts: Parts): Promise<number> {
-  const { card, url, store, signer, state, approver } = parts;
-  const { memory, tail, node } = state;
-  const now = Date.now;
-  const desk = new Desk({
-    signer,
-    step,
-    store,
-    memory,
-    tail,
-    node,
-    approver,
-    say,
-    now,
-  });
-  const random = Math.random;
-  const box = new Box({
-    card,
-    store,
-    desk,
-    url,
-    software: SOFTWARE,
-    say,
-    now,
-    random,
-  });
-  const stopped = parts.stopped.then((name) => ({ name, code: 0 }));
-  const refused = box.ended.then(() => ({ name: "refused", code: 2 }));
-  box.start();
-  const { name, code } = await Promise.race([stopped, refused]);
-  say(`stopping: ${name}`);
-  await box.stop();
-  return code;
+/** The node that a card is paired with; none before it has a network. */
+function pairingOn(store: SqliteStore): CardPairing | null {
+  const network = networkOf(store);
+  return network === null ? null : readCardState(store, network).pairing;
 }
 
-/** Ties the card's memory to the seed, as soon as the seed can be read. */
-function bindCard(
-  { store, node }: CardState,
+/** From --hsm-secret, from the card, or from the first contact with a node. */
+async function openSeed(
+  { options, prompter, stopped }: Run,
+  { card, store }: OpenCard,
+  url: string,
+): Promise<Secret> {
+  const path = options["hsm-secret"];
+  if (path !== undefined || await hasSeed(card) !== null) {
+    // Before anybody types a passphrase for nothing.
+    networkFor(options, store);
+  }
+  if (path !== undefined) return new Secret(await readSecretFile(path));
+  const opening = readSeed(card, { options, prompter, say });
+  const kept = await orStopped(opening, stopped);
+  if (kept !== null) return kept;
+  const first = { card, store, options, prompter, url, say };
+  return await orStopped(meetFirst(first), stopped);
+}
+
+/** A signal ends what waits for a person or a node. @throws {Interrupted} */
+function orStopped<T>(work: Promise<T>, stopped: Promise<string>): Promise<T> {
+  const end = stopped.then((name): never => {
+    throw new Interrupted(name, name === "SIGTERM" ? 143 : 130);
+  });
+  return Promise.race([work, end]);
+}
+
+async function serve(
+  { options, mode, deadlineMs, prompter, stopped }: Run,
+  parts:
+    & Omit<Parts, "approver" | "gate" | "software" | "say">
+    & Pick<Bound, "later">,
   signer: SignerState,
-): Uint8Array | null {
+): Promise<number> {
+  const { card, store, url, state, network } = parts;
+  const book = mode === "ask"
+    ? new QuestionBook({ deadlineMs, say, now: Date.now })
+    : null;
+  const gate = new PairingGate({
+    url,
+    cid: card.cid,
+    store,
+    pairing: state.pairing,
+    later: parts.later,
+    isYes: options.yes,
+    ask: askerFor(book, prompter),
+    say,
+    now: Date.now,
+  });
+  const approver = book ?? (mode === "always" ? CONSENTER : REFUSER);
+  const software = SOFTWARE;
+  let tellLed = (_name: string) => {};
+  const light = lightFor(options, prompter !== null, (name) => tellLed(name));
+  const watch = (event: BoxEvent) => light.tell(event);
+  const { desk, box } = assemble(
+    { ...parts, approver, gate, software, say, watch },
+    signer,
+  );
+  tellLed = (name) => box.tellLed(name);
+  const { folder } = card;
+  const access = { store, network, folder, desk, questions: book };
+  const socket = await startOwnerSocket({ folder, access, say });
+  if (book !== null) askHere(book);
+  note(desk, "started", `softkey started with the node at ${url}`);
+  box.start();
+  try {
+    const name = await Promise.race([stopped, box.ended]);
+    if (name instanceof Error) throw name;
+    say(`stopping: ${name}`);
+    return 0;
+  } finally {
+    book?.close();
+    socket.close();
+    light.stop();
+    note(desk, "stopped", "softkey stopped");
+    await box.stop();
+  }
+}
+
+/** Where a question about a new node goes. */
+function askerFor(
+  book: QuestionBook | null,
+  prompter: Prompter | null,
+): ((question: string) => Promise<boolean>) | null {
+  if (book !== null) {
+    return (question) =>
+      book.ask({
+        consentKind: "pairing",
+        key: `pairing ${question}`,
+        question,
+      });
+  }
+  if (prompter === null) return null;
+  return async (question) => {
+    const answer = await prompter.ask(`${question} [yes/no] `);
+    return /^y(es)?$/i.test(answer.trim());
+  };
+}
+
+function askHere(book: QuestionBook): void {
+  askAtTerminal({
+    book,
+    lines: typedLines(Deno.stdin.readable),
+    write: (text) => write(Deno.stdout, text),
+    now: Date.now,
+  });
+}
+
+/** A line in the book; a card that takes none says so when it has to sign. */
+function note(desk: Desk, kind: string, text: string): void {
+  try {
+    desk.note({ kind, text });
+  } catch (error) {
+    say(`cannot write to the ledger: ${describeError(error)}`);
+  }
+}
+
+/** What the memory is tied to, and what is still to be written for it. */
+interface Bound {
+  readonly node: Uint8Array | null;
+  /**
+   * Written when the node has seen where the card stands: a write before that
+   * would make a card that was rolled back look newer than it is.
+   */
+  readonly later: readonly Change[];
+}
+
+/** Ties the card's memory to card, network and seed, as soon as that is known. */
+function bindCard(
+  { card, network, state }: Pick<Parts, "card" | "network" | "state">,
+  signer: SignerState,
+): Bound {
+  const { store, node } = state;
   const key = nodeKeyOf(signer);
-  if (key === null) return node;
-  const nodeId = publicKey(key.reveal());
-  say(`node id ${nodeId.toHex()}`);
-  const binding = bindingOf(node, nodeId);
-  if (binding !== null) store.commit([binding]);
-  return nodeId;
+  const nodeId = key === null ? node : publicKey(key.reveal());
+  if (key !== null) say(`node id ${nodeId?.toHex()}`);
+  const identity = identityChange(store, card);
+  const later = [
+    ...(identity === null ? [] : [identity]),
+    ...(networkOf(store) === null ? [networkChange(network.name)] : []),
+  ];
+  const binding = nodeId === null ? null : bindingOf(node, nodeId);
+  if (binding === null) return { node: nodeId, later };
+  store.commit([binding, ...later]);
+  return { node: nodeId, later: [] };
+}
+
+/** What a card that is not the last word of its device may do. */
+function checkStanding({ standing }: CardState): void {
+  if (standing === null) return;
+  const since = dayOf(standing.at);
+  if (standing.kind === "moved") {
+    throw new OwnerError(
+      "rightNode",
+      `Cannot serve with this card: it was moved to another one on ${since}, ` +
+        "want that one (two signers of one seed lose its money)",
+    );
+  }
+  say(
+    `restored on ${since}: signs nothing for channels, which it does not know; ` +
+      "sweeps, gossip and the wallet go on; softkey card adopt makes it know " +
+      "them",
+  );
 }
 
 function noteNewMemory({ folder, isNew }: Card): void {
@@ -191,38 +318,6 @@ function deadlineOf(options: Options): number {
   );
 }
 
-function approverFor(mode: Consent["mode"], deadlineMs: number): Approver {
-  switch (mode) {
-    case "refuse":
-      return REFUSER;
-    case "always":
-      return CONSENTER;
-    case "ask":
-      return new TerminalApprover({
-        lines: typedLines(Deno.stdin.readable),
-        write: (text) => write(Deno.stdout, text),
-        deadlineMs,
-      });
-  }
-}
-
-async function readSecret(options: Options, card: Card): Promise<Uint8Array> {
-  const path = options["hsm-secret"];
-  if (path !== undefined) return await readSecretFile(path);
-  const kept = await readCardSecret(card);
-  if (kept !== null) return kept;
-  if (!options.yes) {
-    throw new UsageError(
-      `No seed on the card ${card.folder}: name one with --hsm-secret, ` +
-        "or have a new one made with --yes",
-    );
-  }
-  const made = makeSecretFile(randomBytes(16));
-  await writeCardSecret(card, made);
-  say(`made a new seed of 12 words: ${card.folder}/hsm_secret; back it up`);
-  return made;
-}
-
 async function readSecretFile(path: string): Promise<Uint8Array> {
   try {
     return await Deno.readFile(path);
@@ -236,19 +331,27 @@ async function readSecretFile(path: string): Promise<Uint8Array> {
   }
 }
 
-function checkUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  const isMqtt = url !== null && ["mqtt:", "ws:"].includes(url.protocol);
-  if (isMqtt && url.hostname !== "") return text;
-  throw new UsageError(
-    `Cannot use --broker ${JSON.stringify(text)}: want mqtt://HOST:PORT`,
-  );
-}
-
 function untilSignal(): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     Deno.addSignalListener(signal, () => resolve(signal));
   }
   return promise;
+}
+
+/** Before each line at a terminal, on the line, and where one is named. */
+function lightFor(
+  { led }: Options,
+  isTerminal: boolean,
+  tell: (name: string) => void,
+): Light {
+  const mark: LightOutput = {
+    show: (status) => setMark(markOf(status, hasColour())),
+    stop: () => setMark(""),
+  };
+  return new Light([
+    ...(isTerminal ? [mark] : []),
+    topicOutput(tell),
+    ...(led === undefined ? [] : [folderOutput({ led, say })]),
+  ]);
 }

@@ -1,0 +1,733 @@
+/**
+ * From a channel of the node's database to the record that a card keeps of it,
+ * or to the reason why there is none.
+ *
+ * The node is trusted once: its keys were in it until now. Still everything is
+ * checked that can be, because a record that is wrong signs what is wrong:
+ *
+ * | what | against |
+ * | --- | --- |
+ * | our basepoints and funding key | what the seed derives for the channel |
+ * | our commitment, rebuilt | txid of `last_tx`, and `last_sig` of the peer |
+ * | the peer's commitments, rebuilt | `penalty_bases`, where it has a txid |
+ * | the peer's revocation secrets | each other, and the number of commitments |
+ * | all amounts | what the funding output holds |
+ *
+ * What it does not do: read or write (`database.ts`, `../adopt.ts`).
+ *
+ * @module
+ */
+
+import { isSameBytes } from "../../bitcoin/bytes.ts";
+import { keyPairOf, publicKeyOf } from "../../bitcoin/keys.ts";
+import { decodePsbt, fieldOf, fieldsOf, INPUT } from "../../bitcoin/psbt.ts";
+import { redeem2of2 } from "../../bitcoin/script.ts";
+import { hashSegwitV0 } from "../../bitcoin/sighash.ts";
+import { type Tx, txidOf } from "../../bitcoin/tx.ts";
+import { verifyEcdsa } from "../../crypto/secp.ts";
+import { describeError, RequestError } from "../../errors.ts";
+import type { ChannelId, ChannelKeys } from "../../keyderiv/channel.ts";
+import {
+  type CommitmentKeys,
+  type CommitmentTerms,
+  obscuringFactor,
+} from "../../lightning/commitment.ts";
+import {
+  deriveOurPublicKey,
+  deriveOurRevocationPublicKey,
+  derivePublicKey,
+  deriveTheirRevocationPublicKey,
+} from "../../lightning/keys.ts";
+import { perCommitmentSecret } from "../../lightning/shachain.ts";
+import { isMutualClose } from "../../signer/closing.ts";
+import { encodeWrite } from "../../signer/memory.ts";
+import {
+  hasAnchors,
+  hasOnlySafeBits,
+  hasStaticRemotekey,
+  isSameOutpoint,
+} from "../../signer/commitment.ts";
+import {
+  type ChannelRecord,
+  type ChannelSetup,
+  type CommitmentRecord,
+  type CounterpartyRecord,
+  FUNDING_CANDIDATE,
+  FUNDING_LOCKED,
+  FUNDING_SIGNED,
+  type FundingRecord,
+  type HolderRecord,
+} from "../../signer/records.ts";
+import {
+  type EcdsaSignature,
+  type NodeId,
+  type Outpoint,
+  type PubKey,
+  type Sat,
+  SIDE_LOCAL,
+  SIDE_REMOTE,
+  SIGHASH_ALL,
+  type Txid,
+} from "../../wire/types.ts";
+import {
+  type Balance,
+  balanceIn,
+  type DbFeerate,
+  type DbHtlc,
+  feerateIn,
+  htlcsIn,
+  msat,
+  OVER,
+  rebuild,
+  sat,
+  type View,
+} from "./commitments.ts";
+import type {
+  ChannelRow,
+  ConfigRow,
+  InflightRow,
+  NodeDatabase,
+  PenaltyRow,
+} from "./rows.ts";
+import { gatherSecrets } from "./secrets.ts";
+import { Unfit } from "./unfit.ts";
+
+/** CLN, enum channel_state: the numbers of the database. */
+export const CHANNEL_STATES: Readonly<Record<number, string>> = {
+  2: "CHANNELD_AWAITING_LOCKIN",
+  3: "CHANNELD_NORMAL",
+  4: "CHANNELD_SHUTTING_DOWN",
+  5: "CLOSINGD_SIGEXCHANGE",
+  6: "CLOSINGD_COMPLETE",
+  7: "AWAITING_UNILATERAL",
+  8: "FUNDING_SPEND_SEEN",
+  9: "ONCHAIN",
+  11: "DUALOPEND_OPEN_COMMITTED",
+  12: "DUALOPEND_AWAITING_LOCKIN",
+  13: "CHANNELD_AWAITING_SPLICE",
+  14: "DUALOPEND_OPEN_COMMIT_READY",
+};
+
+/** The opening goes on: each output is another try. */
+const OPENING_TOGETHER: readonly number[] = [11, 12, 14];
+/** The funding output is not buried yet. */
+const UNLOCKED: readonly number[] = [2, ...OPENING_TOGETHER];
+/** Our last commitment was signed for broadcast, or may have been. */
+const ON_CHAIN: readonly number[] = [7, 8, 9];
+
+/** What the keys of channels come from, and scripts of the wallet. */
+export interface KeySources {
+  readonly keysOf: (id: ChannelId) => ChannelKeys;
+  /** Scripts that a wallet key of this index is paid by. */
+  readonly walletScripts: (index: number) => readonly Uint8Array[];
+}
+
+/** A channel that fits. */
+export interface Adopted {
+  readonly kind: "adopted";
+  readonly record: ChannelRecord;
+  readonly state: string;
+  /** Ours of the last commitment, in millisatoshi, HTLCs aside. */
+  readonly ours: bigint;
+  readonly value: Sat;
+  /** For the owner: what was not possible to check. */
+  readonly notes: readonly string[];
+}
+
+/** A channel that does not, and why. */
+export interface LeftOut {
+  readonly kind: "left";
+  readonly dbid: bigint;
+  readonly peerId: Uint8Array | null;
+  readonly state: string;
+  readonly reason: string;
+}
+
+/** Builds the record of one channel, or says why there is none. */
+export function buildChannel(
+  db: NodeDatabase,
+  row: ChannelRow,
+  sources: KeySources,
+): Adopted | LeftOut {
+  const { dbid } = row;
+  const peerId = db.peers.find(({ id }) => id === row.peer)?.nodeId ?? null;
+  const state = CHANNEL_STATES[row.state] ?? `state ${row.state}`;
+  try {
+    if (peerId === null) throw new Unfit("its peer is not in the database");
+    const adopted = { ...build(factsOf(db, row, peerId, sources)), state };
+    const { record } = adopted;
+    encodeWrite({ kind: "channel", id: record, record });
+    return adopted;
+  } catch (error) {
+    return { kind: "left", dbid, peerId, state, reason: reasonOf(error) };
+  }
+}
+
+/** Numbers that no channel can have fail where they are used. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Unfit) return error.message;
+  const isValue = error instanceof RangeError || error instanceof RequestError;
+  if (!isValue) throw error;
+  return `a value in it is out of range: ${error.message}`;
+}
+
+// ---------------------------------------------------------------------- facts
+
+/** A channel's rows, with nothing missing that it cannot do without. */
+interface Facts {
+  readonly db: NodeDatabase;
+  readonly row: ChannelRow;
+  readonly id: ChannelId;
+  readonly keys: ChannelKeys;
+  readonly setup: ChannelSetup;
+  readonly feerates: readonly DbFeerate[];
+  readonly htlcs: readonly DbHtlc[];
+  readonly outputs: readonly [FundingOutput, ...FundingOutput[]];
+  readonly dust: { readonly local: Sat; readonly remote: Sat };
+  readonly penalties: readonly PenaltyRow[];
+}
+
+/** An output that is or may become the channel's, with our commitment on it. */
+interface FundingOutput {
+  readonly funding: FundingRecord;
+  readonly balance: Balance;
+  readonly lastTx: Tx | null;
+  readonly lastSig: EcdsaSignature | null;
+}
+
+function factsOf(
+  db: NodeDatabase,
+  row: ChannelRow,
+  peerId: NodeId,
+  sources: KeySources,
+): Facts {
+  const { dbid } = row;
+  const id = { peerId, dbid };
+  const keys = sources.keysOf(id);
+  checkKind(row);
+  checkKeys(row, keys);
+  const local = configOf(db, row.configLocal);
+  const remote = configOf(db, row.configRemote);
+  return {
+    db,
+    row,
+    id,
+    keys,
+    setup: setupOf(row, [local, remote], sources),
+    feerates: db.feerates.filter(({ channel }) => channel === dbid),
+    htlcs: htlcsOf(db, row),
+    outputs: outputsOf(db, row, keys),
+    dust: {
+      local: present(local.dustLimit, "our dust limit"),
+      remote: present(remote.dustLimit, "the peer's dust limit"),
+    },
+    penalties: db.penalties.filter(({ channel }) => channel === dbid),
+  };
+}
+
+function present<T>(value: T | null, what: string): T {
+  if (value === null) throw new Unfit(`the database has no ${what}`);
+  return value;
+}
+
+/** One row a kind of channel that no record can stand for. */
+const UNFIT_KINDS: readonly {
+  readonly isIt: (row: ChannelRow) => boolean;
+  readonly reason: string;
+}[] = [
+  {
+    isIt: ({ isBehind }) => isBehind,
+    reason: "the peer proved that this database is older than the channel, " +
+      "want the newest; it waits for the peer to close",
+  },
+  {
+    isIt: ({ isLeased, leaseExpiry }) => isLeased || leaseExpiry !== 0,
+    reason: "it is leased, and leases are not supported",
+  },
+  {
+    isIt: ({ state }) => CHANNEL_STATES[state] === undefined,
+    reason: "a state that is not known",
+  },
+  {
+    isIt: ({ state }) => state === 14,
+    reason: "its opening was not finished, want it opened again",
+  },
+  {
+    isIt: ({ lastTx }) => lastTx === null,
+    reason: "it has no commitment: it was restored from a backup, and waits " +
+      "for the peer to close",
+  },
+  {
+    isIt: ({ channelType: type }) =>
+      type === null || !hasStaticRemotekey(type) || !hasOnlySafeBits(type),
+    reason: "its type is not supported, want static remote keys, without or " +
+      "with zero-fee anchors",
+  },
+  {
+    isIt: ({ nextLocal, nextRemote, localStaticStart, remoteStaticStart }) =>
+      localStaticStart >= nextLocal || remoteStaticStart >= nextRemote,
+    reason: "its last commitment has no static remote key",
+  },
+];
+
+function checkKind(row: ChannelRow): void {
+  const found = UNFIT_KINDS.find(({ isIt }) => isIt(row));
+  if (found !== undefined) throw new Unfit(found.reason);
+}
+
+/** The seed has to be this channel's. */
+function checkKeys(row: ChannelRow, keys: ChannelKeys): void {
+  const wanted: readonly (readonly [PubKey | null, PubKey])[] = [
+    [row.localFundingKey, keys.funding.point],
+    [row.localRevocation, keys.revocation.point],
+    [row.localPayment, keys.payment.point],
+    [row.localHtlc, keys.htlc.point],
+    [row.localDelayed, keys.delayedPayment.point],
+  ];
+  const isOther = wanted.some(([found, own]) =>
+    found === null || !isSameBytes(found, own)
+  );
+  if (isOther) throw new Unfit("its keys are not those of this seed");
+}
+
+function configOf(db: NodeDatabase, wanted: bigint | null): ConfigRow {
+  const found = db.configs.find(({ id }) => id === wanted) ?? null;
+  return present(found, "parameters of one side");
+}
+
+function setupOf(
+  row: ChannelRow,
+  [local, remote]: readonly [ConfigRow, ConfigRow],
+  sources: KeySources,
+): ChannelSetup {
+  return {
+    isOutbound: row.funder === 0n,
+    localToSelfDelay: present(local.toSelfDelay, "delay of the peer's outputs"),
+    remoteToSelfDelay: present(remote.toSelfDelay, "delay of our outputs"),
+    localShutdownScript: agreedScript(row, sources),
+    localShutdownWalletIndex: null,
+    remoteShutdownScript: row.remoteUpfront ?? new Uint8Array(),
+    remoteBasepoints: {
+      revocation: present(row.remoteRevocation, "revocation basepoint"),
+      payment: present(row.remotePayment, "payment basepoint"),
+      htlc: present(row.remoteHtlc, "HTLC basepoint"),
+      delayedPayment: present(row.remoteDelayed, "delayed payment basepoint"),
+    },
+    channelType: present(row.channelType, "channel type"),
+  };
+}
+
+/**
+ * Where a close has to pay us. The wallet's own script is what lightningd falls
+ * back to: it was not promised to anybody, and the owner may name another.
+ */
+function agreedScript(
+  { localShutdown, shutdownIndex }: ChannelRow,
+  { walletScripts }: KeySources,
+): Uint8Array {
+  const none = new Uint8Array();
+  if (localShutdown === null || localShutdown.length === 0) return none;
+  const isNamed = shutdownIndex !== null && shutdownIndex < 1n << 31n;
+  const own = isNamed ? walletScripts(Number(shutdownIndex)) : [];
+  return own.some((script) => isSameBytes(script, localShutdown))
+    ? none
+    : localShutdown;
+}
+
+function htlcsOf({ htlcs }: NodeDatabase, { dbid }: ChannelRow): DbHtlc[] {
+  return htlcs
+    .filter(({ channel, state }) => channel === dbid && !OVER.includes(state))
+    .map((htlc): DbHtlc => ({
+      side: htlc.direction === 1n ? SIDE_LOCAL : SIDE_REMOTE,
+      amount: htlc.amount,
+      paymentHash: htlc.paymentHash,
+      cltvExpiry: htlc.cltvExpiry,
+      state: htlc.state,
+      isFulfilled: htlc.isFulfilled,
+    }));
+}
+
+// -------------------------------------------------------------------- outputs
+
+function outputsOf(
+  { inflights }: NodeDatabase,
+  row: ChannelRow,
+  keys: ChannelKeys,
+): readonly [FundingOutput, ...FundingOutput[]] {
+  const main = mainOutput(row);
+  const others = inflights
+    .filter(({ channel }) => channel === row.dbid)
+    .map((inflight) => inflightOutput(row, main, inflight, keys))
+    .filter(({ funding }) =>
+      !isSameOutpoint(funding.outpoint, main.funding.outpoint)
+    );
+  return [main, ...others];
+}
+
+function mainOutput(row: ChannelRow): FundingOutput {
+  const value = present(row.value, "funding value");
+  const ours = present(row.ours, "balance");
+  const isSplice = (row.oldScids?.length ?? 0) > 0;
+  return {
+    funding: {
+      outpoint: {
+        txid: present(row.fundingTxid, "funding transaction"),
+        index: present(row.fundingIndex, "funding output"),
+      },
+      value,
+      pushValue: row.push ?? msat(0n),
+      remoteFundingKey: present(row.remoteFundingKey, "funding key"),
+      isSplice,
+      state: mainState(row),
+    },
+    balance: { ours, theirs: value * 1000n - ours },
+    lastTx: readTx(row.lastTx),
+    lastSig: row.lastSig,
+  };
+}
+
+/** Who only accepts an opening signs nothing that lets it confirm. */
+function mainState(row: ChannelRow): FundingRecord["state"] {
+  if (!UNLOCKED.includes(row.state)) return FUNDING_LOCKED;
+  const isSigned = row.funder === 0n || OPENING_TOGETHER.includes(row.state);
+  return isSigned ? FUNDING_SIGNED : FUNDING_CANDIDATE;
+}
+
+function inflightOutput(
+  row: ChannelRow,
+  main: FundingOutput,
+  inflight: InflightRow,
+  keys: ChannelKeys,
+): FundingOutput {
+  if (inflight.isLeased) throw new Unfit("a lease is under way in it");
+  const isSplice = !OPENING_TOGETHER.includes(row.state);
+  const { value, lastSig } = inflight;
+  const { funding } = main;
+  return {
+    funding: {
+      outpoint: { txid: inflight.fundingTxid, index: inflight.fundingIndex },
+      value,
+      pushValue: msat(0n),
+      remoteFundingKey: inflight.remoteFundingKey ?? funding.remoteFundingKey,
+      isSplice,
+      state: isSigned(inflight, keys) ? FUNDING_SIGNED : FUNDING_CANDIDATE,
+    },
+    balance: isSplice
+      ? splicedBalance(main, inflight)
+      : balanceOf(inflight.ourFunding * 1000n, value),
+    lastTx: readTx(inflight.lastTx),
+    lastSig,
+  };
+}
+
+const balanceOf = (ours: bigint, value: Sat): Balance => (
+  { ours, theirs: value * 1000n - ours }
+);
+
+/** What each side puts in or takes out, on top of what it has. */
+function splicedBalance(
+  { funding, balance }: FundingOutput,
+  { value, spliceAmount }: InflightRow,
+): Balance {
+  const theirs = value - funding.value - spliceAmount;
+  return {
+    ours: balance.ours + spliceAmount * 1000n,
+    theirs: balance.theirs + theirs * 1000n,
+  };
+}
+
+/** Whether our signature that lets it confirm may have left the node. */
+function isSigned(inflight: InflightRow, keys: ChannelKeys): boolean {
+  const { hasOurSigs, hasTheirSigs, fundingPsbt } = inflight;
+  if (hasOurSigs || hasTheirSigs) return true;
+  if (fundingPsbt === null) return false;
+  const own = keys.funding.point;
+  return readPsbt(fundingPsbt).inputs.some((input) =>
+    fieldOf(input, INPUT.finalWitness) !== undefined ||
+    fieldsOf(input, INPUT.partialSig)
+      .some(({ keyData }) => isSameBytes(keyData, own))
+  );
+}
+
+function readPsbt(bytes: Uint8Array) {
+  try {
+    return decodePsbt(bytes);
+  } catch (error) {
+    throw new Unfit(
+      `a transaction in it is unreadable: ${describeError(error)}`,
+    );
+  }
+}
+
+function readTx(bytes: Uint8Array | null): Tx | null {
+  return bytes === null ? null : readPsbt(bytes).tx;
+}
+
+// --------------------------------------------------------------------- record
+
+function build(facts: Facts): Omit<Adopted, "state"> {
+  const { row, id, setup, outputs } = facts;
+  const notes: string[] = [];
+  checkAmounts(facts);
+  const [main] = outputs;
+  const closed = closeOf(facts, main);
+  const holder = holderOf(facts, closed);
+  const counterparty = counterpartyOf(facts, notes);
+  if (closed !== null) {
+    notes.push("a close is signed: our last commitment cannot be compared");
+  }
+  const record: ChannelRecord = {
+    ...id,
+    setup,
+    fundings: outputs.map(({ funding }) => funding),
+    holder,
+    counterparty,
+    closes: closed === null ? [] : [closed],
+    presigned: [],
+    holderLoss: sat(0n),
+    counterpartyLoss: sat(0n),
+    isForgotten: false,
+  };
+  const { ours } = balanceIn("ours", main.balance, facts.htlcs);
+  const { value } = main.funding;
+  if (ON_CHAIN.includes(row.state)) {
+    notes.push("it is closing on chain: it takes no new commitment");
+  }
+  return { kind: "adopted", record, ours, value, notes };
+}
+
+function checkAmounts({ outputs, htlcs }: Facts): void {
+  const views: readonly View[] = ["ours", "theirs", "before"];
+  for (const { balance } of outputs) {
+    const isShort = views.some((view) => {
+      const { ours, theirs } = balanceIn(view, balance, htlcs);
+      return ours < 0n || theirs < 0n;
+    });
+    if (isShort) throw new Unfit("its amounts do not add up");
+  }
+}
+
+/** The mutual close that took the place of our last commitment; null for none. */
+function closeOf(facts: Facts, main: FundingOutput): Txid | null {
+  const { lastTx } = main;
+  if (lastTx === null || !isMutualClose(lastTx)) return null;
+  const [input] = lastTx.inputs;
+  const isIts = input !== undefined && lastTx.inputs.length === 1 &&
+    isSameOutpoint(input, main.funding.outpoint);
+  if (!isIts) throw new Unfit("its close spends another output");
+  checkSignature(facts, main, lastTx);
+  return txidOf(lastTx);
+}
+
+/** The peer's signature over the last transaction that spends an output. */
+function checkSignature(
+  { keys }: Facts,
+  { funding, lastSig }: FundingOutput,
+  tx: Tx,
+): void {
+  const { remoteFundingKey, value: amount } = funding;
+  const script = redeem2of2(keys.funding.point, remoteFundingKey);
+  const spend = { index: 0, script, amount, sighash: SIGHASH_ALL };
+  const isValid = lastSig !== null &&
+    verifyEcdsa(lastSig, hashSegwitV0(tx, spend), remoteFundingKey);
+  if (!isValid) {
+    throw new Unfit(
+      "the peer's signature of its last transaction is not valid",
+    );
+  }
+}
+
+function holderOf(facts: Facts, closed: Txid | null): HolderRecord {
+  const { row, outputs } = facts;
+  const { nextLocal: next, state } = row;
+  if (next === 0n) throw new Unfit("it has no commitment of ours");
+  const number = next - 1n;
+  const current = outputs.flatMap((output, i) => {
+    const rebuilt = commitmentOn(facts, output, "ours", {
+      number,
+      keys: holderKeys(facts, number),
+    });
+    if (i === 0 && closed !== null) return [rebuilt.record];
+    if (output.lastTx === null) return [];
+    const found = txidOf(output.lastTx);
+    if (!isSameBytes(found, rebuilt.record.txid)) {
+      throw new Unfit(
+        `commitment ${number} of ours follows from its rows as ` +
+          `${displayed(rebuilt.record.txid)}, want ${displayed(found)}`,
+      );
+    }
+    checkSignature(facts, output, rebuilt.built.tx);
+    return [rebuilt.record];
+  });
+  const isSignedToo = ON_CHAIN.includes(state) && closed === null;
+  return { next, current, pending: [], signed: isSignedToo ? number : null };
+}
+
+function counterpartyOf(facts: Facts, notes: string[]): CounterpartyRecord {
+  const { row, db } = facts;
+  const { nextRemote: next, point, oldPoint } = row;
+  const { revoked, secrets } = gatherSecrets(
+    db,
+    present(row.shachain, "revocation secrets"),
+  );
+  const unrevoked = next - revoked;
+  if (unrevoked !== 1n && unrevoked !== 2n) {
+    throw new Unfit(
+      `${next} commitments of the peer's are signed and ${revoked} revoked, ` +
+        "want 1 or 2 fewer",
+    );
+  }
+  // CLN moves its two points when the peer revokes, not when we sign.
+  const isBetween = unrevoked === 2n;
+  const currentPoint = present(isBetween ? point : oldPoint, "point");
+  const previousPoint = isBetween ? present(oldPoint, "older point") : null;
+  const current = theirCommitments(facts, "theirs", next - 1n, currentPoint);
+  const previous = previousPoint === null
+    ? []
+    : theirCommitments(facts, "before", next - 2n, previousPoint);
+  checkPenalties(facts, notes, [
+    { number: next - 1n, commitments: current },
+    { number: next - 2n, commitments: previous },
+  ]);
+  return {
+    next,
+    revoked,
+    current,
+    previous,
+    currentPoint,
+    previousPoint,
+    secrets,
+  };
+}
+
+function theirCommitments(
+  facts: Facts,
+  view: View,
+  number: bigint,
+  point: PubKey,
+): CommitmentRecord[] {
+  const keys = counterpartyKeys(facts, point);
+  return facts.outputs
+    // On one without ours, nothing of theirs can be worth anything yet.
+    .filter(({ lastTx }) => lastTx !== null)
+    .map((output) =>
+      commitmentOn(facts, output, view, { number, keys }).record
+    );
+}
+
+interface Numbered {
+  readonly number: bigint;
+  readonly commitments: readonly CommitmentRecord[];
+}
+
+/**
+ * What lightningd noted of each commitment that it could punish. An output that
+ * a splice replaced leaves its notes behind: there they are no evidence.
+ */
+function checkPenalties(
+  { penalties, outputs, row }: Facts,
+  notes: string[],
+  sides: readonly Numbered[],
+): void {
+  const wasSpliced = outputs.length > 1 || (row.oldScids?.length ?? 0) > 0;
+  for (const { number, commitments } of sides) {
+    if (commitments.length === 0) continue;
+    const noted = penalties.find((each) => each.number === number);
+    if (noted === undefined) {
+      notes.push(`commitment ${number} of the peer's cannot be compared`);
+      continue;
+    }
+    const isKnown = commitments.some(({ txid }) =>
+      isSameBytes(txid, noted.txid)
+    );
+    if (isKnown) continue;
+    const [found] = commitments;
+    if (!wasSpliced && found !== undefined) {
+      throw new Unfit(
+        `commitment ${number} of the peer's follows from its rows as ` +
+          `${displayed(found.txid)}, want ${displayed(noted.txid)}`,
+      );
+    }
+    notes.push(`commitment ${number} of the peer's cannot be compared`);
+  }
+}
+
+// ------------------------------------------------------------------------ keys
+
+/** Keys of a commitment, but for those of its funding output. */
+type SharedKeys = Omit<
+  CommitmentKeys,
+  "broadcasterFunding" | "countersignerFunding"
+>;
+
+function holderKeys({ keys, setup }: Facts, number: bigint): SharedKeys {
+  const perCommitment = keyPairOf(perCommitmentSecret(keys.shaseed, number));
+  const { point } = perCommitment;
+  const theirs = setup.remoteBasepoints;
+  return {
+    revocation: deriveOurRevocationPublicKey(theirs.revocation, perCommitment),
+    delayed: deriveOurPublicKey(keys.delayedPayment, point),
+    broadcasterHtlc: deriveOurPublicKey(keys.htlc, point),
+    countersignerHtlc: derivePublicKey(theirs.htlc, point),
+    toRemote: theirs.payment,
+  };
+}
+
+function counterpartyKeys({ keys, setup }: Facts, point: PubKey): SharedKeys {
+  const theirs = setup.remoteBasepoints;
+  return {
+    revocation: deriveTheirRevocationPublicKey(keys.revocation, point),
+    delayed: derivePublicKey(theirs.delayedPayment, point),
+    broadcasterHtlc: derivePublicKey(theirs.htlc, point),
+    countersignerHtlc: deriveOurPublicKey(keys.htlc, point),
+    toRemote: keys.payment.point,
+  };
+}
+
+function commitmentOn(
+  facts: Facts,
+  { funding, balance }: FundingOutput,
+  view: View,
+  { number, keys }: { readonly number: bigint; readonly keys: SharedKeys },
+) {
+  const { setup, dust, htlcs, feerates } = facts;
+  const isOurs = view === "ours";
+  const own = publicKeyOf(facts.keys.funding.secret);
+  const other = funding.remoteFundingKey;
+  return rebuild({
+    view,
+    number,
+    isOutbound: setup.isOutbound,
+    terms: termsOf(facts, funding.outpoint, isOurs),
+    keys: {
+      ...keys,
+      broadcasterFunding: isOurs ? own : other,
+      countersignerFunding: isOurs ? other : own,
+    },
+    dustLimit: isOurs ? dust.local : dust.remote,
+    value: funding.value,
+    feerate: present(feerateIn(view, feerates), "feerate"),
+    balance: balanceIn(view, balance, htlcs),
+    htlcs: htlcsIn(view, htlcs),
+  });
+}
+
+function termsOf(
+  { keys, setup }: Facts,
+  funding: Outpoint,
+  isOurs: boolean,
+): CommitmentTerms {
+  const ours = keys.payment.point;
+  const theirs = setup.remoteBasepoints.payment;
+  return {
+    funding,
+    hasAnchors: hasAnchors(setup.channelType),
+    toSelfDelay: isOurs ? setup.remoteToSelfDelay : setup.localToSelfDelay,
+    obscurer: setup.isOutbound
+      ? obscuringFactor(ours, theirs)
+      : obscuringFactor(theirs, ours),
+  };
+}
+
+/** A txid as people write it. */
+export const displayed = (txid: Txid): string => txid.toReversed().toHex();
