@@ -122,6 +122,7 @@ async function openDevice(seed: number): Promise<Device> {
   const desk = new Desk({
     ...state,
     signer,
+    standing: null,
     approver,
     say,
     now,
@@ -133,11 +134,12 @@ async function openDevice(seed: number): Promise<Device> {
     },
     store: {
       head: store.head,
+      ledger: store.ledger,
       isCertain: true,
       load: () => store.load(),
       close: () => store.close(),
-      commit(changes) {
-        spent.card = measure(() => store.commit(changes));
+      commit(changes, lines) {
+        spent.card = measure(() => store.commit(changes, lines));
       },
     },
   });

@@ -11,9 +11,9 @@
  * that is whole.
  *
  * An owner who lost the card for good: stop the node, remove this file, and
- * start with an empty card. It knows no channel and signs for none that was
- * opened before; their peers have to close them, as after a restore from a
- * static backup (`emergencyrecover`). Never remove it to make an old copy pass.
+ * start with a card that was restored, from words or a backup. It signs for no
+ * channel until it has adopted them from the stopped node's database. Never
+ * remove this file to make an old copy pass.
  *
  * What it does not do: find a rollback of card and node together, or an old card
  * that was written to, away from its node, more often than the lost one was.
@@ -154,8 +154,9 @@ function count(value: bigint): string {
 }
 
 const ADVICE = "the newest state of the signer's card that this node has " +
-  "seen; remove this file only when that card is lost for good: an empty card " +
-  "signs for no channel that was opened before";
+  "seen; remove this file only when that card is lost for good: an empty or " +
+  "restored card signs for no channel until softkey card adopt has read the " +
+  "stopped node's database";
 
 function encodeStand({ generation, hash, card }: CardStand): string {
   const record = { about: ADVICE, generation: `${generation}`, hash, card };

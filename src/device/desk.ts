@@ -80,7 +80,7 @@ export interface DeskOptions {
   readonly node: Uint8Array | null;
   readonly approver: Approver;
   /** What the card may still do; all of it unless given. */
-  readonly standing?: Standing | null;
+  readonly standing: Standing | null;
   /** One line to the owner. */
   readonly say: (text: string) => void;
   /** Unix time in milliseconds. */
@@ -152,7 +152,7 @@ export class Desk {
   /** Answers; at once, but for what the owner is asked about. */
   serve(input: SignerInput): Served | Promise<Served> {
     if (this.#problem !== null) return failed(this.#problem);
-    const { tail, step, now, standing = null } = this.#options;
+    const { tail, step, now, standing } = this.#options;
     const type = messageType(input.message) ?? NO_TYPE;
     const refusal = refusalByStanding(standing, type);
     if (refusal !== null) return this.#refuse(refusal, input);

@@ -209,6 +209,7 @@ async function checkCard(scene: Scene, copy: string): Promise<bigint> {
       ...state,
       signer,
       step,
+      standing: null,
       approver: CONSENTER,
       say: () => {},
       now: Date.now,

@@ -186,6 +186,7 @@ async function withRunning(
     memory: state.memory,
     tail: state.tail,
     node: null,
+    standing: null,
     approver: book,
     say,
     now,

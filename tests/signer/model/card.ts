@@ -99,6 +99,7 @@ export class Card {
       memory,
       tail,
       node,
+      standing: null,
       approver: CONSENTER,
       say: () => {},
       now: () => NOW,
