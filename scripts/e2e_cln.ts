@@ -1,7 +1,8 @@
 /**
  * `deno task e2e:cln`: two real lightningd nodes on regtest, each with its own
  * broker and softkey, through a whole life: fund, open, pay, splice, restart
- * node and device in between, close together and alone.
+ * node and device in between, close together and alone. Then two more, which
+ * have channels already when their keys move to softkeys.
  *
  * It needs lightningd, lightning-cli, bitcoind and bitcoin-cli (which lightningd
  * itself calls) on PATH, says so where they are not, and is then content. All
@@ -10,6 +11,7 @@
  * @module
  */
 
+import { ADOPT_STEPS } from "./e2e/adopt.ts";
 import { type Step, STEPS } from "./e2e/steps.ts";
 import { openWorld, processesOf, type World } from "./e2e/world.ts";
 
@@ -49,23 +51,45 @@ async function isFile(path: string): Promise<boolean> {
   }
 }
 
+/** Each has nodes of its own. */
+const PARTS: Readonly<Record<string, readonly Step[]>> = {
+  "a whole life": STEPS,
+  "nodes with channels move to softkeys": ADOPT_STEPS,
+};
+
 async function runIn(folder: string): Promise<number> {
-  await using stack = new AsyncDisposableStack();
   const start = performance.now();
+  const interrupted = untilSignal();
+  for (const [title, steps] of Object.entries(PARTS)) {
+    console.log(`\n${title}`);
+    const own = await Deno.makeTempDir({ dir: folder });
+    const code = await runPart(own, steps, interrupted);
+    if (code !== 0) return code;
+  }
+  const count = Object.values(PARTS).flat().length;
+  console.log(`\n${count} steps, all done in ${seconds(start)}`);
+  return 0;
+}
+
+async function runPart(
+  folder: string,
+  steps: readonly Step[],
+  interrupted: Promise<never>,
+): Promise<number> {
+  await using stack = new AsyncDisposableStack();
   const world = await openWorld(folder, stack);
   try {
-    await Promise.race([runAll(world), untilSignal()]);
+    await Promise.race([runAll(world, steps), interrupted]);
+    return 0;
   } catch (error) {
     console.log(`\nFAILED: ${error instanceof Error ? error.message : error}`);
     showLogs(world);
     return 1;
   }
-  console.log(`\n${STEPS.length} steps, all done in ${seconds(start)}`);
-  return 0;
 }
 
-async function runAll(world: World): Promise<void> {
-  for (const step of STEPS) await runStep(step, world);
+async function runAll(world: World, steps: readonly Step[]): Promise<void> {
+  for (const step of steps) await runStep(step, world);
 }
 
 async function runStep({ title, run }: Step, world: World): Promise<void> {

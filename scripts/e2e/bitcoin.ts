@@ -93,6 +93,11 @@ export class Bitcoin implements AsyncDisposable {
     await this.#call("sendtoaddress", address, satoshi / COIN);
   }
 
+  /** Sends a transaction, in hex. */
+  async broadcast(tx: string): Promise<void> {
+    await this.#call("sendrawtransaction", tx);
+  }
+
   /** Waits until a transaction, or any at all, waits to be mined. */
   async pooled(txid?: string): Promise<void> {
     await until(`transaction ${txid ?? "(any)"} at bitcoind`, async () => {

@@ -6,6 +6,7 @@
  */
 
 import { find, type Json, list, number, text } from "./json.ts";
+import { makeBelievingCard } from "../../tests/support/believed.ts";
 import { freePorts } from "../../tests/support/paths.ts";
 import { Process, until, within } from "./process.ts";
 
@@ -25,6 +26,14 @@ export interface NodeOptions {
   readonly secret?: Uint8Array;
 }
 
+/** How lightningd is started. */
+export interface StartOptions {
+  /** Whose keys: our broker's softkey's, or those of the stock hsmd. */
+  readonly hsmd?: "ours" | "stock";
+  /** Arguments besides the usual ones. */
+  readonly more?: readonly string[];
+}
+
 const FEERATES = "7500";
 
 /** A node; `await using` stops all of it. */
@@ -38,6 +47,9 @@ export class Node implements AsyncDisposable {
   #lightningd: Process | null = null;
   #softkey: Process | null = null;
   #id = "";
+  #hasSeed: boolean;
+  /** As last time, when nothing is said. */
+  #startOptions: StartOptions = {};
 
   constructor(options: NodeOptions) {
     const [mqtt = 0, port = 0] = freePorts(2);
@@ -45,6 +57,12 @@ export class Node implements AsyncDisposable {
     this.#options = options;
     this.#mqtt = `127.0.0.1:${mqtt}`;
     this.#port = port;
+    this.#hasSeed = options.secret !== undefined;
+  }
+
+  /** Where everything of it is. */
+  get folder(): string {
+    return this.#options.folder;
   }
 
   /** Its public key. */
@@ -64,6 +82,7 @@ export class Node implements AsyncDisposable {
   async prepare(): Promise<void> {
     const { folder, secret, settings } = this.#options;
     await Deno.mkdir(folder, { mode: 0o700 });
+    await makeBelievingCard(`${folder}/card`, "regtest");
     if (secret !== undefined) {
       await Deno.writeFile(`${folder}/seed`, secret, { mode: 0o600 });
     }
@@ -77,8 +96,8 @@ export class Node implements AsyncDisposable {
 
   /** Starts the signer device; it connects when there is a broker. */
   startSoftkey(): void {
-    const { folder, env, softkey, secret } = this.#options;
-    const own = secret === undefined ? [] : ["--hsm-secret", `${folder}/seed`];
+    const { folder, env, softkey } = this.#options;
+    const own = this.#hasSeed ? ["--hsm-secret", `${folder}/seed`] : [];
     this.#softkey = this.#start("softkey", softkey, env, [
       "run",
       "--broker",
@@ -93,8 +112,13 @@ export class Node implements AsyncDisposable {
   }
 
   /** Starts lightningd and waits until it is ready. */
-  async startLightningd(): Promise<void> {
-    const { env, settings } = this.#options;
+  async startLightningd(
+    options: StartOptions = this.#startOptions,
+  ): Promise<void> {
+    this.#startOptions = options;
+    const { hsmd = "ours", more = [] } = options;
+    const { env, settings, broker } = this.#options;
+    const subdaemon = hsmd === "stock" ? [] : [`--subdaemon=hsmd:${broker}`];
     const own = settings === "environment"
       ? { REMOTE_HSMD_MQTT_LISTEN: this.#mqtt }
       : {};
@@ -102,14 +126,14 @@ export class Node implements AsyncDisposable {
       "lightningd",
       "lightningd",
       { ...env, ...own },
-      this.#lightningdArguments(),
+      [...this.#lightningdArguments(), ...subdaemon, ...more],
     );
     await this.#lightningd.line(/Server started with public key/);
     this.#id = text(await this.cli("getinfo"), "id");
   }
 
   #lightningdArguments(): string[] {
-    const { folder, broker, bitcoin } = this.#options;
+    const { folder, bitcoin } = this.#options;
     return [
       "--network=regtest",
       "--developer",
@@ -117,7 +141,6 @@ export class Node implements AsyncDisposable {
       "--dev-fast-gossip",
       "--dev-bitcoind-poll=1",
       `--lightning-dir=${folder}`,
-      `--subdaemon=hsmd:${broker}`,
       `--addr=127.0.0.1:${this.#port}`,
       "--disable-dns",
       "--experimental-dual-fund",
@@ -149,6 +172,41 @@ export class Node implements AsyncDisposable {
       throw new Error(`${this.lightningd.name} ended with ${code}`);
     }
     this.#lightningd = null;
+  }
+
+  /** Ends lightningd, and all that it started, as a power cut does. */
+  async killLightningd(): Promise<void> {
+    this.lightningd.kill("SIGKILL");
+    await this.lightningd.end();
+    this.#lightningd = null;
+  }
+
+  /** Takes the secret from a node that had it in its folder, for a softkey. */
+  async takeSecret(): Promise<void> {
+    const { folder } = this.#options;
+    await Deno.rename(`${folder}/regtest/hsm_secret`, `${folder}/seed`);
+    this.#hasSeed = true;
+  }
+
+  /** Has a card take over the channels of this node, which is stopped. */
+  async adopt(): Promise<readonly string[]> {
+    const { folder, env, softkey } = this.#options;
+    const process = this.#start("adopting softkey", softkey, env, [
+      "card",
+      "adopt",
+      "--card",
+      `${folder}/card`,
+      "--network",
+      "regtest",
+      "--database",
+      `${folder}/regtest/lightningd.sqlite3`,
+      "--hsm-secret",
+      `${folder}/seed`,
+      "--yes",
+    ]);
+    const code = await process.end();
+    if (code === 0) return process.lines;
+    throw new Error(`${process.name} ended with ${code}`);
   }
 
   /** Ends the softkey as a power cut does. */

@@ -44,16 +44,12 @@ export class PaymentBook {
 
   /** Takes what was paid on and whose incoming part is still there. */
   takePaid(htlcs: readonly HtlcRow[]): void {
-    const sums = new Map<Sha256, bigint>();
-    const byName = new Map(
-      htlcs.map(({ paymentHash }) => [paymentHash.toHex(), paymentHash]),
-    );
-    for (const { paymentHash, amount } of htlcs) {
-      const hash = byName.get(paymentHash.toHex()) ?? paymentHash;
-      sums.set(hash, (sums.get(hash) ?? 0n) + amount);
-    }
-    for (const [hash, sum] of sums) {
-      const record = this.#recordOf(hash);
+    const byHash = Map.groupBy(htlcs, (htlc) => htlc.paymentHash.toHex());
+    for (const parts of byHash.values()) {
+      const [first] = parts;
+      if (first === undefined) continue;
+      const record = this.#recordOf(first.paymentHash);
+      const sum = parts.reduce((total, { amount }) => total + amount, 0n);
       // The card may have counted the same.
       const isMore = sum > record.settled;
       this.#set(isMore ? { ...record, settled: msat(sum) } : record);

@@ -18,13 +18,9 @@ import type { Memory, Write } from "../../signer/memory.ts";
 import type { ChannelRecord } from "../../signer/records.ts";
 import { WalletScripts } from "../../signer/wallet_scripts.ts";
 import { OwnerError } from "../owner_error.ts";
-import {
-  type Adopted,
-  buildChannel,
-  type KeySources,
-  type LeftOut,
-} from "./build.ts";
+import { type Adopted, buildChannel, type LeftOut } from "./build.ts";
 import { OVER, sat } from "./commitments.ts";
+import type { KeySources } from "./facts.ts";
 import { PaymentBook } from "./payments.ts";
 import {
   type ChannelRow,
@@ -89,7 +85,7 @@ export function planAdoption(input: PlanInput): Plan {
 function checkVersion({ version }: NodeDatabase): void {
   if (version >= KNOWN_VERSIONS.least) return;
   throw unreadable(
-    `its form is number ${version}, want ${KNOWN_VERSIONS.least} or later ` +
+    `it is of version ${version}, want ${KNOWN_VERSIONS.least} or later ` +
       `(${KNOWN_RELEASES}): start a newer lightningd once and stop it`,
   );
 }

@@ -19,15 +19,13 @@ export function foundScreen(
   { network, policy }: { readonly network: string; readonly policy: Policy },
 ): readonly string[] {
   const { nodeId, version, adopted, left, closed } = plan;
-  const isNew = version > KNOWN_VERSIONS.most;
+  const newer = version > KNOWN_VERSIONS.most
+    ? `, newer than ${KNOWN_RELEASES}: what does not check is left out`
+    : "";
   return [
     `node      ${nodeId.toHex()}`,
     `network   ${network}`,
-    `database  number ${version}${
-      isNew
-        ? `, newer than those of ${KNOWN_RELEASES}: what does not check is left out`
-        : ""
-    }`,
+    `database  version ${version}${newer}`,
     `channels  ${adopted.length} to adopt, ${left.length} left out, ` +
     `${closed} closed`,
     ...adopted.flatMap((each) => adoptedLines(each, policy)),
