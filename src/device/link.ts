@@ -14,6 +14,7 @@
  */
 
 import { Buffer } from "node:buffer";
+import { Socket } from "node:net";
 import mqtt, { type MqttClient } from "mqtt";
 import {
   DEVICE_SUBSCRIPTIONS,
@@ -115,6 +116,8 @@ export class Link {
     let ending: Ending = { reason: "the broker closed the connection" };
     client.on("error", (error) => ending = endingOf(error));
     client.on("connect", () => {
+      // A small answer must not wait for the acknowledgement of the last one.
+      if (client.stream instanceof Socket) client.stream.setNoDelay(true);
       const topics = DEVICE_SUBSCRIPTIONS.map((name) => topicOf(cid, name));
       client.subscribe(topics, { qos: 0 }, (error) => {
         if (error) return client.end(true);

@@ -31,6 +31,7 @@ import {
 } from "aedes";
 // @ts-types="npm:@types/ws@8.18.2"
 import { createWebSocketStream, WebSocketServer } from "ws";
+import { Bug } from "../errors.ts";
 import { FRAME_LIMIT } from "../wire/frame.ts";
 import { PacketGuard } from "./packet_guard.ts";
 import {
@@ -220,16 +221,14 @@ export class EmbeddedServer implements AsyncDisposable {
   #accept(stream: Duplex, from: string): void {
     const guard = new PacketGuard(STRANGER_PACKET_LIMIT);
     this.#guards.set(stream, guard);
-    const read = stream.read.bind(stream);
-    stream.read = (size?: number) => {
-      const chunk = read(size);
-      const problem = chunk === null ? null : guard.problemIn(chunk);
-      if (problem === null) return chunk;
+    const client = this.#aedes.handle(stream);
+    feed(client, stream, (chunk) => {
+      const problem = guard.problemIn(chunk);
+      if (problem === null) return true;
       this.#events.refused(from, problem);
       stream.destroy();
-      return null;
-    };
-    const client = this.#aedes.handle(stream);
+      return false;
+    });
     this.#from.set(client, from);
   }
 
@@ -298,6 +297,47 @@ export class EmbeddedServer implements AsyncDisposable {
     const from = this.#from.get(client) ?? "an unknown address";
     this.#events.refused(from, reason);
   }
+}
+
+/** What we use of a client of aedes 1.2.0 that its types do not name. */
+interface Insides {
+  readonly _parser: { parse(bytes: Uint8Array): number };
+  _nextBatch(): void;
+}
+
+/**
+ * Gives a client what arrives, one piece after the other.
+ *
+ * By itself aedes reads when it is done with a packet, which may be while its
+ * parser is still at work on the same piece. The parser of mqtt-packet 9.0.2 is
+ * not made for that: under load it skips a packet, and ends a connection for
+ * bytes that are as they should be. So aedes is told that there is nothing to
+ * read, and its parser gets every piece from here.
+ */
+function feed(
+  client: Client,
+  stream: Duplex,
+  mayPass: (chunk: Uint8Array) => boolean,
+): void {
+  if (!hasInsides(client)) {
+    throw new Bug("Found no parser in a client of aedes");
+  }
+  stream.removeAllListeners("readable");
+  const read = stream.read.bind(stream);
+  // Null is how aedes reads, and nobody else.
+  stream.read = (size?: number | null) => size === null ? null : read(size);
+  // It expects to have read once before the first packet.
+  client._nextBatch();
+  stream.on("data", (chunk: Uint8Array) => {
+    if (mayPass(chunk)) client._parser.parse(chunk);
+  });
+}
+
+function hasInsides(client: object): client is Insides {
+  const parser: unknown = Reflect.get(client, "_parser");
+  return typeof Reflect.get(client, "_nextBatch") === "function" &&
+    typeof parser === "object" && parser !== null &&
+    typeof Reflect.get(parser, "parse") === "function";
 }
 
 /** Why a CONNECT cannot be taken, before its login is looked at. */

@@ -331,3 +331,57 @@ test("Disposing of the server ends connections of every stage", async () => {
     client[Symbol.dispose]();
   }
 });
+
+/** Numbers from 0 to below 1, the same at each run. */
+function* scattered(seed: number): Generator<number, never> {
+  for (let state = seed;;) {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+    yield state / 0x80000000;
+  }
+}
+
+test("Packets that come faster than they are handled are all heard, in order", async () => {
+  await using server = await NotedServer.start();
+  const { client, session } = await server.device("aa");
+  const reading = drain(client);
+  const chance = scattered(1);
+  const next = (most: number) => 1 + Math.floor(chance.next().value * most);
+  const count = 4_000;
+  const packets = Array.from({ length: count }, (_, n) => {
+    const size = next(20) === 1 ? next(60_000) : next(300);
+    return publish("aa/vls-res", `${n} ${"x".repeat(size)}`);
+  });
+  const bytes = new Uint8Array(
+    await new Blob(packets.map((one) => Uint8Array.from(one))).arrayBuffer(),
+  );
+  const sent = (async () => {
+    for (let at = 0; at < bytes.length;) {
+      const size = next(next(4) === 1 ? 100_000 : 500);
+      await client.send(bytes.subarray(at, at + size));
+      at += size;
+      server.server.send(session, "vls", new Uint8Array(next(400)));
+    }
+  })();
+  // Either the last packet is heard, or the connection ends before.
+  const end = await server.happened(
+    "message",
+    ({ payload }) => payload.startsWith(`${count - 1} `),
+  );
+  assert.ok(end);
+  await sent;
+  const refused = server.happenings.filter(({ kind }) => kind === "refused");
+  assert.deepEqual(refused, []);
+  const heard = server.happenings.flatMap((happening) =>
+    happening.kind === "message" && happening.name === "vls-res"
+      ? [Number(happening.payload.split(" ")[0])]
+      : []
+  );
+  assert.deepEqual(heard, Array.from({ length: count }, (_, n) => n));
+  server.server.drop(session);
+  await reading;
+  client[Symbol.dispose]();
+});
+
+async function drain(client: RawClient): Promise<void> {
+  while (await client.read() !== null) { /* a device hears, and goes on */ }
+}
