@@ -49,15 +49,17 @@ import {
   SPHINX,
   standIn,
 } from "./broker/device.ts";
+import { ChainFeed } from "./broker/chain_feed.ts";
 import { FeeTelling } from "./broker/fee_telling.ts";
 import { linesFor } from "./broker/lines.ts";
 import type { NodeSelf } from "./broker/node_self.ts";
-import { RequestQueue } from "./broker/queue.ts";
+import { type Pending, RequestQueue } from "./broker/queue.ts";
 import { refusalOf } from "./broker/refusals.ts";
 import { RefusalLog } from "./broker/refusal_log.ts";
 import { Repeats } from "./broker/repeats.ts";
 import { WaitingNotice } from "./broker/waiting.ts";
 import { WalletKeys } from "./broker/wallet_keys.ts";
+import { type Network, networkOf } from "./bitcoin/networks.ts";
 import {
   DecodeError,
   describeError,
@@ -84,6 +86,7 @@ import { NOBODY, type NodeId, type PubKey } from "./wire/types.ts";
 import {
   decodeSignerError,
   decodeSignerResponse,
+  encodeSignerError,
   encodeSignerRequest,
   type FeeReference,
   SIGNER_ERROR_TYPE,
@@ -143,6 +146,9 @@ export class Broker {
   readonly #repeats: Repeats;
   readonly #refusals: RefusalLog;
   readonly #fees: FeeTelling;
+  /** The line on which devices are told of blocks. */
+  readonly chain: ChainFeed;
+  readonly #network = Promise.withResolvers<Network>();
   /** Devices are believed one after the other. */
   #welcomes: Promise<void> = Promise.resolve();
 
@@ -159,6 +165,7 @@ export class Broker {
       now: options.now,
     });
     this.#fees = new FeeTelling(this.#queue);
+    this.chain = new ChainFeed(this.#queue, options.now);
     this.#waiting = new WaitingNotice((text) => {
       // A device that comes and goes is waited for again and again.
       this.#logRarely("info", text.replace(/\d+/g, "#"), text);
@@ -172,6 +179,11 @@ export class Broker {
     this.#waiting.stop();
     this.#options.book.heads?.close();
     this.#refusals.close();
+  }
+
+  /** lightningd's network, once its init came. */
+  get network(): Promise<Network> {
+    return this.#network.promise;
   }
 
   /** Takes what transactions cost now, for the device's bounds. */
@@ -206,6 +218,8 @@ export class Broker {
     if (this.#init !== null) return bad("a second init");
     const problem = this.#initProblem(decodeMessage(REQUESTS.init, message));
     if (problem !== null) return bad(problem);
+    const network = networkIn(message);
+    if (network !== undefined) this.#network.resolve(network);
     return new Promise((answer) => {
       this.#init = { message, preinit: this.#preinit, answer };
       for (const device of this.#devices.values()) this.#initialise(device);
@@ -489,7 +503,7 @@ export class Broker {
     this.#answerInit(replyWith(message));
     if (this.#active === null) {
       this.#active = device;
-      this.#fees.tell(device);
+      this.#tellActive();
     }
     this.#queue.pump(this.#active);
     this.#noteWaiting();
@@ -513,6 +527,7 @@ export class Broker {
       const text = `${describeDevice(device)}: nobody waits for ${sequence}`;
       return this.#options.log("debug", text);
     }
+    if (pending.take !== null) return this.#settleIdle(pending, message);
     const answer = this.#answerIn(pending.request, message);
     if (answer === null) {
       const found = messageName(messageType(message));
@@ -522,6 +537,12 @@ export class Broker {
     this.#queue.settle(pending, answer);
     this.#queue.pump(this.#active);
     this.#noteWaiting();
+  }
+
+  /** What the device says of the chain is for whoever tells it of that. */
+  #settleIdle(pending: Pending, message: Uint8Array): void {
+    this.#queue.settleIdle(pending, message);
+    this.#queue.pump(this.#active);
   }
 
   #answerIn(request: Request, message: Uint8Array): Answer | null {
@@ -551,6 +572,9 @@ export class Broker {
       code: SIGNER_ERROR_CODES.refused,
       message: new TextEncoder().encode(reason),
     };
+    if (pending.take !== null) {
+      return this.#settleIdle(pending, encodeSignerError(error));
+    }
     const answer = this.#refusal(pending.request, error);
     this.#queue.settleUnnumbered(pending, answer);
     this.#queue.pump(this.#active);
@@ -561,13 +585,29 @@ export class Broker {
     const ready = [...this.#devices.values()]
       .find(({ stage }) => stage === "ready");
     this.#active = ready ?? null;
-    this.#fees.tell(this.#active);
+    this.#tellActive();
     this.#queue.pump(this.#active);
+  }
+
+  /** Tells the active device what the broker itself has to say. */
+  #tellActive(): void {
+    this.#fees.tell(this.#active);
+    const { current } = this.#options.book;
+    const network = this.#init === null
+      ? undefined
+      : networkIn(this.#init.message);
+    if (this.#active === null || current === null || network === undefined) {
+      return this.chain.detach();
+    }
+    this.chain.attach(this.#active, current.identity, network);
   }
 
   /** What a device has not answered is somebody else's, or nobody's. */
   #recall(device: Device): void {
-    if (device === this.#active) this.#fees.withdraw();
+    if (device === this.#active) {
+      this.#fees.withdraw();
+      this.chain.detach();
+    }
     this.#queue.recall(device);
   }
 
@@ -648,6 +688,11 @@ const HERE: ReadonlyMap<number, HereAnswerer> = new Map<number, HereAnswerer>([
       broker.checkPubkey(message, REQUESTS.check_bip86_pubkey),
   ],
 ]);
+
+/** The network of lightningd's init. */
+function networkIn(init: Uint8Array): Network | undefined {
+  return networkOf(decodeMessage(REQUESTS.init, init).chainparams);
+}
 
 /** A device may only speak for the key that it logged in with. */
 function checkOwnKey(session: DeviceSession, identity: DeviceIdentity): void {

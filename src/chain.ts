@@ -1,8 +1,9 @@
 /**
  * Follows the node's bitcoind: block by block, what is new of the chain.
  *
- * So far that is what transactions cost, which a signer needs to know in order
- * to tell an honest fee from a theft, and cannot find out by itself.
+ * That is two things, neither of which a signer can find out by itself: the
+ * blocks, which it checks and keeps account of (`chain/feeder.ts`), and what
+ * transactions cost, without which an honest fee cannot be told from a theft.
  *
  *     away --answers--> following --a block, or ten minutes--> following
  *       ^                    |
@@ -10,13 +11,15 @@
  *
  * It waits for blocks with `waitfornewblock`, which bitcoind answers when there
  * is one, a few seconds at a time, because a bitcoind that is to stop may wait
- * for the end of the call; where it is not allowed, it looks once a minute. Whatever happens here,
- * nothing waits for it: a signer without a fee reference uses its owner's own
- * bounds.
+ * for the end of the call; where it is not allowed, it looks once a minute. A
+ * bitcoind on another network than lightningd's is not listened to at all.
+ * Whatever happens here, no request waits for it: a signer that is not told of
+ * blocks or fees has its owner's own rules for that.
  *
  * @module
  */
 
+import { setImmediate } from "node:timers";
 import {
   Bitcoind,
   BitcoindError,
@@ -25,11 +28,21 @@ import {
 } from "./chain/bitcoind.ts";
 import type { BitcoindOptions } from "./chain/bitcoind.ts";
 import { estimateFeerate, isNews } from "./chain/fees.ts";
+import type { Network } from "./bitcoin/networks.ts";
+import {
+  checkNetwork,
+  type DeviceLines,
+  Feeder,
+  WrongNetworkError,
+} from "./chain/feeder.ts";
+import { NodeChain } from "./chain/node.ts";
 import { describeError } from "./errors.ts";
 import type { LogLevel } from "./wire/status.ts";
 import type { FeeReference } from "./wire/vls.ts";
 
 export type { BitcoindLogin, BitcoindOptions } from "./chain/bitcoind.ts";
+export type { DeviceLine } from "./chain/device.ts";
+export type { DeviceLines } from "./chain/feeder.ts";
 
 /** What a follower is made of. */
 export interface ChainOptions {
@@ -39,6 +52,10 @@ export interface ChainOptions {
   readonly log: (level: LogLevel, text: string) => void;
   /** Unix time in milliseconds. */
   readonly now: () => number;
+  /** lightningd's network, as soon as it said so; absent: any will do. */
+  readonly network?: Promise<Network>;
+  /** Devices that are told of blocks; absent: none is. */
+  readonly devices?: DeviceLines;
   readonly pauses?: ChainPauses;
 }
 
@@ -53,6 +70,8 @@ export interface ChainPauses {
   readonly call: number;
   /** Such calls, before the fees are looked at without a block. */
   readonly calls: number;
+  /** From one look at the device to the next, when nothing happens. */
+  readonly rest: number;
 }
 
 const PAUSES: ChainPauses = {
@@ -61,6 +80,7 @@ const PAUSES: ChainPauses = {
   look: 60_000,
   call: 3_000,
   calls: 200,
+  rest: 60_000,
 };
 
 /** A bitcoind that is followed until {@linkcode ChainFollower.stop}. */
@@ -70,6 +90,8 @@ export class ChainFollower {
   readonly #pauses: ChainPauses;
   readonly #over = new AbortController();
   readonly #run: Promise<void>;
+  readonly #node: NodeChain;
+  readonly #feeder: Feeder | null;
   #told: FeeReference | null = null;
   /** What was said last about bitcoind; said again when it changes. */
   #said = "";
@@ -82,20 +104,40 @@ export class ChainFollower {
     this.#options = options;
     this.#pauses = options.pauses ?? PAUSES;
     this.#bitcoind = new Bitcoind(options.bitcoind);
+    this.#node = new NodeChain(this.#bitcoind, this.#over.signal);
+    this.#feeder = this.#startFeeder();
     this.#run = this.#follow();
+  }
+
+  #startFeeder(): Feeder | null {
+    const { devices, log, now } = this.#options;
+    if (devices === undefined) return null;
+    return new Feeder({
+      node: this.#node,
+      devices,
+      log,
+      now,
+      over: this.#over.signal,
+      breathe: () => new Promise((resolve) => setImmediate(resolve)),
+      rest: this.#pauses.rest,
+    });
   }
 
   /** Ends it; resolves when nothing is under way. */
   async stop(): Promise<void> {
     this.#over.abort();
     await this.#run;
+    await this.#feeder?.ended;
   }
 
   async #follow(): Promise<void> {
     const { first, longest } = this.#pauses;
     let pause = first;
+    const network = await this.#network();
     while (!this.#over.signal.aborted) {
       try {
+        if (network !== null) await checkNetwork(this.#node, network);
+        this.#feeder?.wake();
         await this.#look();
         this.#say("info", `following bitcoind at ${this.#bitcoind.url}`);
         pause = first;
@@ -107,6 +149,14 @@ export class ChainFollower {
         pause = Math.min(pause * 2, longest);
       }
     }
+  }
+
+  /** lightningd's network, or null when it does not matter, or is too late. */
+  async #network(): Promise<Network | null> {
+    const { signal } = this.#over;
+    const { promise, resolve } = Promise.withResolvers<null>();
+    signal.addEventListener("abort", () => resolve(null), { once: true });
+    return await Promise.race([this.#options.network ?? null, promise]);
   }
 
   /** What there is to know at this block. */
@@ -147,6 +197,9 @@ export class ChainFollower {
   }
 
   #sayAway(error: unknown): void {
+    if (error instanceof WrongNetworkError) {
+      return this.#say("broken", `${error.message}, at ${this.#bitcoind.url}`);
+    }
     const why = describeError(error);
     const text = `no fee reference from bitcoind at ${this.#bitcoind.url}: `;
     this.#say("unusual", text + why);

@@ -19,6 +19,8 @@ export interface Pending {
   /** Milliseconds, on the clock of the queue. */
   readonly askedAt: number;
   readonly answer: (answer: Answer) => void;
+  /** Gets the bare answer of a message that is nobody's request. */
+  readonly take: ((message: Uint8Array) => void) | null;
   /** Given when it is sent first, kept until it is answered. */
   sequence: number | null;
   /** The device that has it. */
@@ -44,9 +46,18 @@ export class RequestQueue {
   /** Those of them that were sent, by number. */
   readonly #numbered = new Map<number, Pending>();
   #nextSequence = 0;
+  /** What can wait. */
+  #idle: Pending | null = null;
+  #isHurried = false;
+  #lastAsked = -Infinity;
 
   constructor(options: QueueOptions) {
     this.#options = options;
+  }
+
+  /** When a request came last, on the queue's clock. */
+  get lastAsked(): number {
+    return this.#lastAsked;
   }
 
   get size(): number {
@@ -68,6 +79,7 @@ export class RequestQueue {
     active: Device | null,
     { isUrgent = false }: { readonly isUrgent?: boolean } = {},
   ): Promise<Answer> {
+    this.#lastAsked = this.#options.now();
     return new Promise((resolve) => {
       const { signal } = request;
       const abandon = () => this.#abandon(pending);
@@ -79,6 +91,7 @@ export class RequestQueue {
           signal.removeEventListener("abort", abandon);
           resolve(answer);
         },
+        take: null,
         sequence: null,
         sentTo: null,
       };
@@ -91,13 +104,54 @@ export class RequestQueue {
     });
   }
 
+  /**
+   * Takes a message that can wait, in the place of an earlier one; gives the
+   * bare answer, or null when the device left first.
+   */
+  addIdle(
+    request: Request,
+    device: Device,
+  ): Promise<Uint8Array | null> {
+    this.dropIdle();
+    this.#isHurried = false;
+    return new Promise((resolve) => {
+      this.#idle = {
+        request,
+        askedAt: this.#options.now(),
+        answer: () => resolve(null),
+        take: resolve,
+        sequence: null,
+        sentTo: null,
+      };
+      this.pump(device);
+    });
+  }
+
+  /**
+   * What can wait has waited: it goes as soon as the device takes anything,
+   * because a request may be under way for as long as an owner thinks about it.
+   */
+  hurryIdle(device: Device): void {
+    this.#isHurried = true;
+    this.pump(device);
+  }
+
   /** Sends the active device what it may have, in order. */
   pump(device: Device | null): void {
     if (device === null) return;
+    if (this.#isHurried) this.#sendIdle(device);
     for (const pending of this.#pending) {
       if (device.inFlight >= device.dialect.window) return;
       if (pending.sentTo === null) this.#send(device, pending);
     }
+    const isBusy = this.#pending.size > 0 || device.inFlight > 0;
+    if (!isBusy) this.#sendIdle(device);
+  }
+
+  #sendIdle(device: Device): void {
+    const idle = this.#idle;
+    if (idle === null || idle.sentTo !== null) return;
+    if (device.inFlight < device.dialect.window) this.#send(device, idle);
   }
 
   /** The request that a device may answer under this number. */
@@ -108,7 +162,8 @@ export class RequestQueue {
 
   /** The first request that a device has. */
   firstOf(device: Device): Pending | undefined {
-    return this.#pending.values().find(({ sentTo }) => sentTo === device);
+    return this.#pending.values().find(({ sentTo }) => sentTo === device) ??
+      (this.#idle?.sentTo === device ? this.#idle : undefined);
   }
 
   /** A request is answered. */
@@ -127,6 +182,26 @@ export class RequestQueue {
       this.#nextSequence = pending.sequence;
     }
     this.settle(pending, answer);
+  }
+
+  /** The device's bare answer to what could wait. */
+  settleIdle(pending: Pending, message: Uint8Array): void {
+    this.#remove(pending);
+    if (pending.sentTo !== null) pending.sentTo.inFlight -= 1;
+    pending.take?.(message);
+  }
+
+  /** Nobody asks what could wait any more. */
+  dropIdle(): void {
+    const idle = this.#idle;
+    if (idle === null) return;
+    // A Sphinx device that comes back expects the number again.
+    if (this.#numbered.size === 1 && idle.sequence !== null) {
+      this.#nextSequence = idle.sequence;
+    }
+    this.#remove(idle);
+    if (idle.sentTo !== null) idle.sentTo.inFlight -= 1;
+    idle.answer({ kind: "silence" });
   }
 
   /** What this device has not answered has nobody now. */
@@ -174,6 +249,7 @@ export class RequestQueue {
 
   #remove(pending: Pending): void {
     this.#pending.delete(pending);
+    if (pending === this.#idle) this.#idle = null;
     if (pending.sequence !== null) this.#numbered.delete(pending.sequence);
   }
 }

@@ -15,8 +15,11 @@ const WEIGHT_PER_VBYTE = 4;
 /** The wire has 32 bits. */
 const MOST = 0xffff_ffff;
 
-/** Blocks until a transaction should be in one. */
-const TARGET = 2;
+/**
+ * Blocks until a transaction should be in one. The soonest that bitcoind can tell
+ * of counts: on a quiet chain it knows nothing of the next two blocks.
+ */
+const TARGETS: readonly number[] = [2, 6, 24];
 
 /** BTC per 1,000 vbytes as sat per 1,000 weight; null for what is no rate. */
 export function feeratePerKw(btcPerKvb: unknown): number | null {
@@ -26,7 +29,7 @@ export function feeratePerKw(btcPerKvb: unknown): number | null {
 }
 
 /**
- * The feerate that gets a transaction into the next two blocks, and into the
+ * The feerate that gets a transaction into one of the next blocks, and into the
  * mempool at all; null when bitcoind knows neither.
  */
 export async function estimateFeerate(
@@ -34,14 +37,25 @@ export async function estimateFeerate(
   signal: AbortSignal,
 ): Promise<number | null> {
   const [estimate, pool] = await Promise.all([
-    bitcoind.call("estimatesmartfee", [TARGET, "CONSERVATIVE"], signal),
+    soonestEstimate(bitcoind, signal),
     bitcoind.call("getmempoolinfo", [], signal),
   ]);
-  const rates = [
-    feeratePerKw(fieldIn(estimate, "feerate")),
-    feeratePerKw(fieldIn(pool, "mempoolminfee")),
-  ].filter((rate) => rate !== null);
+  const rates = [estimate, feeratePerKw(fieldIn(pool, "mempoolminfee"))]
+    .filter((rate) => rate !== null);
   return rates.length === 0 ? null : Math.max(...rates);
+}
+
+async function soonestEstimate(
+  bitcoind: Bitcoind,
+  signal: AbortSignal,
+): Promise<number | null> {
+  for (const target of TARGETS) {
+    const params = [target, "CONSERVATIVE"];
+    const answer = await bitcoind.call("estimatesmartfee", params, signal);
+    const rate = feeratePerKw(fieldIn(answer, "feerate"));
+    if (rate !== null) return rate;
+  }
+  return null;
 }
 
 /** A change that is worth telling. */

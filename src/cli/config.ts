@@ -76,7 +76,7 @@ export const SETTINGS = {
     parse: (text) => isLogLevel(text) ? text : undefined,
   }),
   bitcoind_url: setting<string | null>({
-    about: "bitcoind, which knows what fees are; the device's bounds follow it",
+    about: "bitcoind, which shows the device the chain and what fees are",
     fallback: "off",
     wanted: "http://ADDRESS:PORT or off",
     parse: (text) => text === "off" ? null : parseHttpUrl(text),

@@ -120,6 +120,8 @@ function followChain(
   if (url === null) return null;
   return new ChainFollower({
     bitcoind: { url, login: loginOf(config) },
+    network: broker.network,
+    devices: broker.chain,
     feeReference: (reference) => broker.takeFeeReference(reference),
     log: (level, text) => status.log(level, text),
     now: Date.now,

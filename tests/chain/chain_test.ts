@@ -14,7 +14,14 @@ import { type BitcoindLogin, ChainFollower } from "../../src/chain.ts";
 import { feeratePerKw, isNews } from "../../src/chain/fees.ts";
 import type { FeeReference } from "../../src/wire/vls.ts";
 
-const PAUSES = { first: 5, longest: 20, look: 10, call: 1_000, calls: 3 };
+const PAUSES = {
+  first: 5,
+  longest: 20,
+  look: 10,
+  call: 1_000,
+  calls: 3,
+  rest: 60_000,
+};
 const PASSWORD: BitcoindLogin = {
   kind: "password",
   user: "me",
@@ -33,6 +40,8 @@ class FakeBitcoind implements AsyncDisposable {
   readonly #blocks: (() => void)[] = [];
   login = "me:p:w";
   estimate: unknown = { feerate: 0.0004, blocks: 2 };
+  /** By the number of blocks that was asked for. */
+  readonly estimates = new Map<unknown, unknown>();
   minimum = 0.00001;
   canWait = true;
   isWarm = true;
@@ -87,7 +96,7 @@ class FakeBitcoind implements AsyncDisposable {
       return Response.json({ result, error: null, id });
     }
     const result = method === "estimatesmartfee"
-      ? this.estimate
+      ? this.estimates.get(params[0]) ?? this.estimate
       : { mempoolminfee: this.minimum };
     return Response.json({ result, error: null, id });
   }
@@ -213,6 +222,18 @@ Deno.test("The mempool's own minimum counts where it is higher, or alone", async
   bitcoind.block();
   await until(() => following.fees.length === 2);
   assert.equal(following.fees[1]?.feeratePerKw, 750);
+});
+
+Deno.test("Where the next two blocks cannot be estimated, later ones count", async () => {
+  await using bitcoind = new FakeBitcoind();
+  bitcoind.estimate = { errors: ["Insufficient data"], blocks: 0 };
+  bitcoind.estimates.set(6, { feerate: 0.0003 });
+  bitcoind.estimates.set(24, { feerate: 0.0001 });
+  await using following = new Following(bitcoind.url);
+  await until(() => bitcoind.waiting === 1);
+  assert.deepEqual(following.fees.map(({ feeratePerKw }) => feeratePerKw), [
+    7_500,
+  ]);
 });
 
 Deno.test("Where blocks cannot be waited for it looks now and then", async () => {
