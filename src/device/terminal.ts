@@ -130,6 +130,45 @@ const SIGNALS: Readonly<Partial<Record<Deno.Signal, number>>> = {
   SIGHUP: 129,
 };
 
+/**
+ * Whether the terminal shows what is typed. It begins to only when whoever got an
+ * answer has nothing more to do at once: what is typed while a passphrase is
+ * checked, or between two hidden lines, is not shown.
+ */
+class TerminalEcho {
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  constructor() {
+    // A command may end right after an answer.
+    addEventListener("unload", () => {
+      if (this.#timer !== null) this.#start();
+    });
+  }
+
+  stop(): void {
+    this.#clear();
+    Deno.stdin.setRaw(true);
+  }
+
+  startSoon(): void {
+    // Without echo as before, but Ctrl-C is a signal again.
+    Deno.stdin.setRaw(true, { cbreak: true });
+    this.#timer ??= setTimeout(() => this.#start(), 0);
+  }
+
+  #start(): void {
+    this.#clear();
+    Deno.stdin.setRaw(false);
+  }
+
+  #clear(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
+const echo = new TerminalEcho();
+
 /** What is shown of what is typed. */
 type Echo = "text" | "nothing";
 
@@ -178,11 +217,11 @@ class Terminal implements Prompter {
   /** Keys come one by one, and signals end it, before anything is shown. */
   async #raw<T>(use: (ended: Promise<never>) => Promise<T>): Promise<T> {
     const signal = new SignalWatch();
-    Deno.stdin.setRaw(true);
+    echo.stop();
     try {
       return await use(signal.ended);
     } finally {
-      Deno.stdin.setRaw(false);
+      echo.startSoon();
       signal.close();
     }
   }

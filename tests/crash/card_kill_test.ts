@@ -25,6 +25,7 @@ import type { SignerInput } from "../../src/signer/state.ts";
 import { messageName, REQUESTS } from "../../src/wire/hsmd.ts";
 import { decodeMessage } from "../../src/wire/message.ts";
 import { NOBODY } from "../../src/wire/types.ts";
+import { believing } from "../support/believed.ts";
 import { fromFileUrl, withDeno } from "../support/paths.ts";
 import {
   type Life,
@@ -201,7 +202,7 @@ async function checkCard(scene: Scene, copy: string): Promise<bigint> {
       network,
       isDeveloper: true,
       memory: state.memory,
-      policy: state.policy,
+      policy: believing(state.policy),
       allowlist: state.allowlist,
       consent: { mode: "always", granted: new Set(), declined: new Set() },
     });

@@ -1,0 +1,61 @@
+/**
+ * A node whose lightningd sends a passphrase, served by a softkey that nobody
+ * sits at: the passphrase goes over the link, as the protocol has it, and nowhere
+ * else.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { REPLIES } from "../../src/wire/hsmd.ts";
+import { decodeMessage } from "../../src/wire/message.ts";
+import { initOn, Place } from "../support/life.ts";
+import {
+  byteSecret,
+  isKeyFile,
+  keyFilesIn,
+  SecretHunt,
+  secretsOfWords,
+} from "../support/secrets.ts";
+
+const PASSPHRASE = new TextEncoder().encode("known to lightningd alone");
+
+Deno.test("a passphrase of lightningd's is on the link to the device, and nowhere else", async () => {
+  await using place = await Place.make();
+  const args = [
+    ...["run", "--card", place.path("cards", "card"), "--yes"],
+    ...["--key-file", place.path("owner", "key")],
+    ...["--words-file", place.path("owner", "words")],
+    ...["--broker", place.tap.url],
+  ];
+  const ids = [];
+  for (let life = 0; life < 2; life += 1) {
+    await using node = await place.startNode();
+    const { master } = node.standin;
+    await master.write(initOn("regtest", PASSPHRASE));
+    await using terminal = place.terminal(...args);
+    const reply = await master.read();
+    assert.ok(reply !== null);
+    ids.push(decodeMessage(REPLIES.init_reply_v4, reply).nodeId.toHex());
+    await terminal.says("serving");
+    await terminal.press("\x03");
+    assert.equal(await terminal.ends(), 0);
+  }
+  assert.equal(ids[0], ids[1]);
+  const words = await Deno.readTextFile(place.path("owner", "words"));
+  const remains = await place.remains();
+  const passphrase = byteSecret("lightningd's passphrase", PASSPHRASE);
+  const hunt = new SecretHunt([
+    passphrase,
+    ...secretsOfWords(words.trim().split(" "), [], PASSPHRASE),
+    byteSecret("key file", await Deno.readFile(place.path("owner", "key"))),
+    ...keyFilesIn(remains),
+  ]);
+  const found = remains.filter(({ name }) => !isKeyFile(name))
+    .flatMap((each) => hunt.find(each));
+  assert.ok(found.length > 0, "it is not on the link");
+  for (const { secret, where } of found) {
+    assert.equal(secret, passphrase.name, where);
+    assert.equal(where, "link, to the device");
+  }
+});
