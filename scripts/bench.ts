@@ -31,6 +31,7 @@ import {
   type RecordedOpen,
   RECORDINGS,
 } from "../tests/support/recording.ts";
+import { believedPolicy } from "../tests/support/believed.ts";
 import { freePort } from "../tests/support/paths.ts";
 import { networkOf, RunningBroker } from "../tests/support/rig.ts";
 import { startSoftkey, untilSaid } from "../tests/support/softkey.ts";
@@ -181,6 +182,7 @@ async function playSigner(life: Life, init: Uint8Array): Promise<LocalSigner> {
     network: networkOf(init),
     isDeveloper: true,
     memory,
+    policy: believedPolicy(networkOf(init).name),
     consent: { mode: "always", granted: new Set(), declined: new Set() },
   });
   const signer = new LocalSigner(state, memory);

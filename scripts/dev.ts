@@ -22,6 +22,7 @@ import {
 } from "../tests/support/recording.ts";
 import { RunningBroker } from "../tests/support/rig.ts";
 import { freePort, withDeno } from "../tests/support/paths.ts";
+import { makeBelievingCard } from "../tests/support/believed.ts";
 import { startSoftkey } from "../tests/support/softkey.ts";
 import { ms, percentile } from "../tests/support/stats.ts";
 import { build, PROGRAMS } from "./build.ts";
@@ -91,6 +92,7 @@ async function runLightningd(
   const [broker, softkeyProgram] = await Promise.all(PROGRAMS.map(build));
   const folder = await Deno.makeTempDir({ prefix: "remote-hsmd-dev-" });
   const port = freePort();
+  await makeBelievingCard(`${folder}/card`, "regtest");
   const softkey = new Deno.Command(softkeyProgram ?? "", {
     args: [
       "run",

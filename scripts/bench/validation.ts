@@ -63,6 +63,7 @@ import {
   validate,
   validateRevocation,
 } from "../../tests/support/peers.ts";
+import { believing } from "../../tests/support/believed.ts";
 import { ms, percentile } from "../../tests/support/stats.ts";
 
 const WARM_UP = 100;
@@ -110,6 +111,7 @@ async function openDevice(seed: number): Promise<Device> {
   const state = readCardState(store, network);
   const signer = createSigner({
     ...state,
+    policy: believing(state.policy),
     secretFile: new Uint8Array(32).fill(seed),
     network,
     isDeveloper: false,

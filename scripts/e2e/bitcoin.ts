@@ -61,6 +61,15 @@ export class Bitcoin implements AsyncDisposable {
     await this.mine(101);
   }
 
+  /** How a broker reaches it: its device wants to see the chain. */
+  brokerSettings(): Readonly<Record<string, string>> {
+    return {
+      REMOTE_HSMD_BITCOIND_URL: `http://127.0.0.1:${this.#port}`,
+      REMOTE_HSMD_BITCOIND_USER: USER,
+      REMOTE_HSMD_BITCOIND_PASSWORD: PASSWORD,
+    };
+  }
+
   /** How lightningd reaches it. */
   lightningdArguments(): readonly string[] {
     return [

@@ -6,7 +6,6 @@
  */
 
 import { find, type Json, list, number, text } from "./json.ts";
-import { makeBelievingCard } from "../../tests/support/believed.ts";
 import { freePorts } from "../../tests/support/paths.ts";
 import { Process, until, within } from "./process.ts";
 
@@ -22,7 +21,7 @@ export interface NodeOptions {
   readonly bitcoin: readonly string[];
   /** Where the broker finds its settings. */
   readonly settings: "environment" | "file";
-  /** A secret file's content; the softkey makes a new seed of words without. */
+  /** A secret file's content, where it is not made later. */
   readonly secret?: Uint8Array;
 }
 
@@ -82,7 +81,6 @@ export class Node implements AsyncDisposable {
   async prepare(): Promise<void> {
     const { folder, secret, settings } = this.#options;
     await Deno.mkdir(folder, { mode: 0o700 });
-    await makeBelievingCard(`${folder}/card`, "regtest");
     if (secret !== undefined) {
       await Deno.writeFile(`${folder}/seed`, secret, { mode: 0o600 });
     }
@@ -94,10 +92,29 @@ export class Node implements AsyncDisposable {
     }
   }
 
+  /** A new seed on the card, its words in a file, its key in another. */
+  async makeSeed(): Promise<void> {
+    const { folder, softkey } = this.#options;
+    const { success, stderr } = await new Deno.Command(softkey, {
+      args: [
+        ...["init", "--card", `${folder}/card`, "--network", "regtest"],
+        ...["--yes", "--words-file", `${folder}/words`, ...this.#seal],
+      ],
+      stdin: "null",
+      stdout: "null",
+    }).output();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+  }
+
+  /** What opens the seal of the card's seed. */
+  get #seal(): readonly string[] {
+    return ["--key-file", `${this.#options.folder}/key`];
+  }
+
   /** Starts the signer device; it connects when there is a broker. */
   startSoftkey(): void {
     const { folder, env, softkey } = this.#options;
-    const own = this.#hasSeed ? ["--hsm-secret", `${folder}/seed`] : [];
+    const own = this.#hasSeed ? ["--hsm-secret", `${folder}/seed`] : this.#seal;
     this.#softkey = this.#start("softkey", softkey, env, [
       "run",
       "--broker",

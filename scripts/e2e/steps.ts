@@ -52,6 +52,7 @@ export const STEPS: readonly Step[] = [
 ];
 
 async function startAlice({ alice }: World): Promise<string> {
+  await alice.makeSeed();
   return await startNode(alice);
 }
 

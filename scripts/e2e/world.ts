@@ -34,7 +34,7 @@ export async function openWorld(
   const common = {
     broker,
     softkey,
-    env,
+    env: { ...env, ...bitcoin.brokerSettings() },
     bitcoin: bitcoin.lightningdArguments(),
   };
   const alice = stack.use(

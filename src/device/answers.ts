@@ -15,8 +15,8 @@
  * the pending one again), so it is judged anew; every handler gives the same
  * answer to the same content anyway.
  *
- * What it does not do: remember what only read; an error; check_outpoint, whose
- * answer changes with the chain; a reply beyond 65,535 bytes, which no message
+ * What it does not do: remember what only read; an error; check_outpoint and the
+ * chain's own messages, whose answers change with the chain; a reply beyond 65,535 bytes, which no message
  * of lightningd has.
  *
  * @module
@@ -28,8 +28,10 @@ import { answerRecord } from "../signer/records.ts";
 import type { SignerInput } from "../signer/state.ts";
 import type { Change, StoredValue } from "../store/store.ts";
 import { decode, encode } from "../wire/codec.ts";
+import { NATIVE_CHAIN_MESSAGES } from "../wire/chain_native.ts";
 import { REQUESTS } from "../wire/hsmd.ts";
 import { messageType } from "../wire/message.ts";
+import { CHAIN_MESSAGES } from "../wire/txoo.ts";
 import { SIGNER_ERROR_TYPE } from "../wire/vls.ts";
 
 /** How many answers are remembered. */
@@ -47,6 +49,14 @@ const PREFIX = "answer/";
 const FORMAT = 2;
 const FORMER_FORMATS: readonly number[] = [1];
 const LONGEST_REPLY = 0xffff;
+/** Their answers change with the chain. */
+const NOT_KEPT: ReadonlySet<number> = new Set(
+  [
+    REQUESTS.check_outpoint,
+    ...Object.values(CHAIN_MESSAGES),
+    ...Object.values(NATIVE_CHAIN_MESSAGES),
+  ].map(({ type }) => type),
+);
 
 /** What is the same about two requests that are the same. */
 export function requestHash({ peerId, dbid, message }: SignerInput): string {
@@ -108,8 +118,8 @@ export class AnswerTail {
 
   /** What has to be written for an answer, or null where none is kept. */
   prepare(input: SignerInput, reply: Uint8Array): Remembering | null {
-    const isKept =
-      messageType(input.message) !== REQUESTS.check_outpoint.type &&
+    const type = messageType(input.message);
+    const isKept = type !== null && !NOT_KEPT.has(type) &&
       messageType(reply) !== SIGNER_ERROR_TYPE &&
       reply.length <= LONGEST_REPLY;
     if (!isKept) return null;

@@ -83,6 +83,7 @@ export function assemble(
     approver,
     standing,
     say,
+    alarm: (isStanding) => watch?.(isStanding ? "alarm" : "calm"),
     now,
   });
   const box = new Box({

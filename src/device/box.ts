@@ -68,7 +68,9 @@ export type BoxEvent =
   | "mqtt_connecting"
   | "connected"
   | "disconnected"
-  | "request";
+  | "request"
+  | "alarm"
+  | "calm";
 
 /** What a box is made of. */
 export interface BoxOptions {

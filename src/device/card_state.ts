@@ -13,6 +13,7 @@
  * | policy | `policy/limits.ts`; missing: the defaults | the owner's |
  * | allowlist | UTF-8, one entry a line | the owner's |
  * | channel/…, payment/…, node | `signer/records.ts` | the signer's |
+ * | chain/… | `signer/chain_records.ts` | the signer's |
  *
  * | record | bytes |
  * | --- | --- |

@@ -35,6 +35,7 @@
 import { setImmediate } from "node:timers";
 import { publicKey } from "../crypto/secp.ts";
 import { describeError, SIGNER_ERROR_CODES } from "../errors.ts";
+import { hasAlarm } from "../signer/alarms.ts";
 import {
   type Effect,
   nodeKeyOf,
@@ -45,7 +46,7 @@ import {
 } from "../signer/handle.ts";
 import { encodeWrite, type SignerMemory } from "../signer/memory.ts";
 import { type Described, describeStep } from "../signer/ledger.ts";
-import type { Ownership } from "../signer/state.ts";
+import type { NoteEffect, Ownership } from "../signer/state.ts";
 import type { Change, Store } from "../store/store.ts";
 import { messageName } from "../wire/hsmd.ts";
 import { messageType } from "../wire/message.ts";
@@ -83,6 +84,8 @@ export interface DeskOptions {
   readonly standing: Standing | null;
   /** One line to the owner. */
   readonly say: (text: string) => void;
+  /** Hears whether an alarm stands, when one begins or is over. */
+  readonly alarm?: (isStanding: boolean) => void;
   /** Unix time in milliseconds. */
   readonly now: () => number;
 }
@@ -248,6 +251,19 @@ export class Desk {
     return { reply, isCommitted };
   }
 
+  /** A block that was added brought it, or a request: nobody asks for it. */
+  #tellNote({ about, channel, text }: NoteEffect): void {
+    const where = channel === null
+      ? ""
+      : `channel ${channel.dbid} with ${channel.peerId.toHex()}: `;
+    this.#options.say(`${about}: ${where}${text}`);
+    const place = channel === null
+      ? {}
+      : { peer: channel.peerId.toHex(), channel: channel.dbid };
+    this.#writer.tell({ kind: about, ...place, text });
+    if (about === "alarm") this.#options.alarm?.(hasAlarm(this.#state));
+  }
+
   #noteAnswer(
     kind: "asked" | "approved" | "declined",
     { consentKind, question: text }: Question,
@@ -321,6 +337,7 @@ export class Desk {
   #tell({ effects, reply }: Step, input: SignerInput): void {
     const { say } = this.#options;
     for (const effect of effects) {
+      if (effect.kind === "note") this.#tellNote(effect);
       if (effect.kind !== "log" || effect.level === "debug") continue;
       const { level, text } = effect;
       say(level === "info" ? text : `${level}: ${text}`);

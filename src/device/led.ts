@@ -20,6 +20,8 @@
  * | connected | connecting_to_mqtt the first time, connected from then on |
  * | request | signing, and it stays |
  * | ota_accepted | ota |
+ * | alarm | alarm, which none of connecting, connected and signing hides |
+ * | calm | what it would be without the alarm |
  *
  * The hardware's button erases its settings, not its seed, by a gesture that
  * nobody makes by accident; the light leads through it:
@@ -35,7 +37,8 @@
  * Where a softkey is not the hardware: a lost connection does not restart it, so
  * that `connected` does happen, on each reconnect until the next request; on the
  * hardware it cannot. `configuring`, which the hardware never sends, is the
- * light while the owner is asked about what came in by the setup pages. A softkey
+ * light while the owner is asked about what came in by the setup pages. An alarm
+ * has a light of its own, which the hardware has not. A softkey
  * joins no WiFi, sets no clock, takes no update over the air and has no button:
  * rows with `isSoftkeys` false are the hardware's alone, and no event of a
  * softkey leads to them. What erases a softkey is `softkey card wipe`. While the
@@ -170,6 +173,8 @@ export const LED_ROWS = {
     "reset: let the button go, and the settings are erased",
   ),
   reset3: hardwareRow("Reset3", [0x010000, "red", 100], "settings erased"),
+  // A softkey's alone: the hardware knows no alarms.
+  alarm: row("", [0x010000, "red", 400], "an alarm: see the log and the book"),
 } as const satisfies Record<string, LedRow>;
 
 /** Name of a status. */
@@ -188,7 +193,9 @@ export type SignerEvent =
   | "connected"
   | "request"
   | "disconnected"
-  | "ota_accepted";
+  | "ota_accepted"
+  | "alarm"
+  | "calm";
 
 /** The hardware's button, and time that passes while a gesture is under way. */
 export interface ButtonEvent {
@@ -209,6 +216,8 @@ export interface LedState {
   readonly sinceMs: number;
   /** Whether there has been a connection: the next one is a reconnect. */
   readonly hasConnected: boolean;
+  /** What an alarm hides; null while there is none. */
+  readonly hidden: LedStatus | null;
 }
 
 const HOLD_MS = 10_000;
@@ -293,6 +302,7 @@ export const START: LedState = {
   stage: "idle",
   sinceMs: 0,
   hasConnected: false,
+  hidden: null,
 };
 
 /** The light that an event leads to; `connected` is told apart below. */
@@ -309,7 +319,16 @@ const LIGHTS: Readonly<Record<SignerEvent, LedStatus>> = {
   request: "signing",
   disconnected: "connecting_to_mqtt",
   ota_accepted: "ota",
+  alarm: "alarm",
+  calm: "connected",
 };
+
+/** What an alarm is seen through. */
+const HIDDEN_BY_ALARM: ReadonlySet<LedStatus> = new Set<LedStatus>([
+  "connecting_to_mqtt",
+  "connected",
+  "signing",
+]);
 
 /** What comes of an event; the same object when nothing does. */
 export function step(state: LedState, event: LedEvent): LedState {
@@ -330,6 +349,27 @@ export function wakeAt({ stage, sinceMs }: LedState): number | null {
 }
 
 function stepSigner(state: LedState, event: SignerEvent): LedState {
+  if (event === "alarm") return beginAlarm(state);
+  if (event === "calm") return endAlarm(state);
+  const next = stepQuiet(state, event);
+  const isHidden = state.hidden !== null && HIDDEN_BY_ALARM.has(next.status);
+  return isHidden ? { ...next, status: "alarm", hidden: next.status } : next;
+}
+
+function beginAlarm(state: LedState): LedState {
+  if (state.hidden !== null) return state;
+  const { status } = state;
+  const isSeen = HIDDEN_BY_ALARM.has(status);
+  return { ...state, status: isSeen ? "alarm" : status, hidden: status };
+}
+
+function endAlarm(state: LedState): LedState {
+  if (state.hidden === null) return state;
+  const status = state.status === "alarm" ? state.hidden : state.status;
+  return { ...state, status, hidden: null };
+}
+
+function stepQuiet(state: LedState, event: SignerEvent): LedState {
   const status = STAGES[state.stage].isGesture
     ? state.status
     : lightOf(event, state);

@@ -11,6 +11,7 @@
  * | signed, revoked | something left with the node's name on it |
  * | approved, declined, asked | a payment or a question, and what became of it |
  * | refused | a request that a rule, or the card's standing, did not let pass |
+ * | alarm, chain | what blocks did to a channel, and what to look after |
  * | policy, allowlist, pairing, card, started, stopped | what the owner did |
  *
  * The store chains the lines: each hash covers the hash before, the number, the

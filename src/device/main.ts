@@ -45,7 +45,7 @@ serves the node.
   softkey init     make a seed on a card, without a node
   softkey restore  bring back a seed, from words or an hsm_secret file
   softkey card     check | backup | restore | wipe | seal | passphrase |
-                   adopt
+                   adopt | forget-chain
   softkey policy   show | rules [TAG] | set NAME VALUE | unset NAME |
                    warn TAG[@DATE] | strict TAG
   softkey allowlist list | add ENTRY | remove ENTRY

@@ -15,6 +15,7 @@
  */
 
 import type { NetworkName } from "../bitcoin/networks.ts";
+import { isPoint } from "../crypto/secp.ts";
 import { DecodeError, describeError, UsageError } from "../errors.ts";
 import type { Msat, Sat } from "../wire/types.ts";
 import {
@@ -44,7 +45,27 @@ export interface Limits {
   readonly maxUnpaidLossSat: Sat;
   readonly velocity: VelocityLimit;
   readonly feeVelocity: VelocityLimit;
+  readonly chain: "required" | "believed";
+  readonly minFundingDepth: number;
+  readonly zeroConf: "refuse" | "allow";
+  readonly maxHtlcExpiry: number;
+  readonly htlcAlarmBlocks: number;
+  readonly blockProof: "auto" | "whole" | "filter";
+  readonly oracles: Oracles;
+  readonly maxReorg: number;
 }
+
+/** Who is asked what is in a block, besides the node. */
+export interface Oracles {
+  /** How many of them must agree. */
+  readonly needed: number;
+  /** Their public keys, 33 bytes each. */
+  readonly keys: readonly Uint8Array[];
+}
+
+const NO_ORACLES: Oracles = { needed: 0, keys: [] };
+/** Each attestation that a block brings costs a verification. */
+const MOST_ORACLES = 32;
 
 /** What the owner wants: limits, and which rules only warn. */
 export interface Policy extends Limits {
@@ -127,6 +148,41 @@ const VELOCITY: Form<VelocityLimit> = {
   },
   format: ({ kind, limit }) => kind === "unlimited" ? kind : `${kind}:${limit}`,
 };
+
+function word<const W extends string>(...words: readonly W[]): Form<W> {
+  return {
+    wanted: words.join(" or "),
+    parse: (text) => words.find((word) => word === text),
+    format: String,
+  };
+}
+
+/** Public keys of 33 bytes in hex, and how many of them must agree. */
+const ORACLES: Form<Oracles> = {
+  wanted: "none, or N:KEY,KEY and so on: N of the keys must agree, each a " +
+    "different public key of 33 bytes in hex",
+  parse: (text) => {
+    if (text === "none") return NO_ORACLES;
+    const [, digits = "", list = ""] = /^(\d{1,2}):(.+)$/.exec(text) ?? [];
+    const keys = list.split(",").map(parsePoint);
+    const needed = Number(digits);
+    const known = keys.filter((key) => key !== undefined);
+    const different = new Set(known.map((key) => key.toHex()));
+    const isRight = different.size === keys.length && needed >= 1 &&
+      needed <= keys.length && keys.length <= MOST_ORACLES;
+    return isRight ? { needed, keys: known } : undefined;
+  },
+  format: ({ needed, keys }) =>
+    keys.length === 0
+      ? "none"
+      : `${needed}:${keys.map((key) => key.toHex()).join(",")}`,
+};
+
+function parsePoint(text: string): Uint8Array | undefined {
+  if (!/^0[23][0-9a-f]{64}$/.test(text)) return undefined;
+  const key = Uint8Array.fromHex(text);
+  return isPoint(key) ? key : undefined;
+}
 
 // Constants in their unit.
 const sat = (value: bigint) => value as Sat;
@@ -267,6 +323,67 @@ export const LIMITS: { readonly [F in Field]: LimitRow<Limits[F]> } = {
     defaults: both({ kind: "day", limit: msat(1_000_000_000n) }),
     help: "how much wallet spends may pay in fees in an hour or a day",
     ...VELOCITY,
+  },
+  chain: {
+    name: "chain",
+    unit: "mode",
+    defaults: both("required"),
+    help: "required: the chain is what this device checked itself; believed: " +
+      "it is what the node says",
+    ...word("required", "believed"),
+  },
+  minFundingDepth: {
+    name: "min_funding_depth",
+    unit: "blocks",
+    defaults: { mainnet: 3, test: 1 },
+    help: "how deep a funding output is buried before the channel may use it",
+    ...count(1, 100),
+  },
+  zeroConf: {
+    name: "zero_conf",
+    unit: "mode",
+    defaults: both("refuse"),
+    help: "whether a channel may be used before its funding output is in a " +
+      "block, which the peer can then take back",
+    ...word("refuse", "allow"),
+  },
+  maxHtlcExpiry: {
+    name: "max_htlc_expiry",
+    unit: "blocks",
+    defaults: { mainnet: 2500, test: 65_535 },
+    help: "how far above the chain an HTLC that we offer may expire",
+    ...BLOCKS,
+  },
+  htlcAlarmBlocks: {
+    name: "htlc_alarm_blocks",
+    unit: "blocks",
+    defaults: { mainnet: 12, test: 3 },
+    help: "how near its expiry an HTLC is when the owner is warned that " +
+      "nothing was done about it",
+    ...count(1, 1000),
+  },
+  blockProof: {
+    name: "block_proof",
+    unit: "mode",
+    defaults: both("auto"),
+    help:
+      "whole: every block is checked whole; filter: its filter is enough; " +
+      "auto: whole unless oracles are set",
+    ...word("auto", "whole", "filter"),
+  },
+  oracles: {
+    name: "oracles",
+    unit: "keys",
+    defaults: both(NO_ORACLES),
+    help: "who has to attest each block, and how many of them",
+    ...ORACLES,
+  },
+  maxReorg: {
+    name: "max_reorg",
+    unit: "blocks",
+    defaults: both(100),
+    help: "most blocks that a reorganisation may take back",
+    ...count(6, 1000),
   },
 };
 

@@ -10,7 +10,6 @@
  * | table | what stands in it |
  * | --- | --- |
  * | RULES | what is enforced |
- * | AWAITING_CHAIN | what will be, once the device follows the chain |
  * | UNBUILT | what VLS documents and this signer does not do, and why |
  *
  * A row with `coveredBy` is a field of something that is rebuilt as a whole and
@@ -373,11 +372,14 @@ export const RULES = {
     advice: "wait until HTLCs resolve, or raise max_htlc_value_sat",
   }),
   "policy-commitment-htlc-cltv-range": relaxable({
-    summary: "The expiry of an HTLC is a block height, below 500,000,000",
+    summary: "The expiry of an HTLC is a block height, below 500,000,000; " +
+      "one that we offer anew expires above the chain's height, and at most " +
+      "max_htlc_expiry above it",
     source: "BOLT 2, The update_add_htlc Message",
+    limits: ["maxHtlcExpiry"],
     advice: NODE_IS_WRONG,
-    note: "The distance to the chain's height waits for the chain tracker; " +
-      "VLS does not check it by default either",
+    note: "VLS compares with the height only when it is told to. What a peer " +
+      "offers is not held against the height: to fail it is the node's part",
   }),
   "policy-htlc-cltv-range": relaxable({
     summary: "The expiry of an HTLC that we sign for is a block height",
@@ -598,7 +600,7 @@ export const RULES = {
       "expiry of a received HTLC",
     source: ON_CHAIN,
     advice: NODE_IS_WRONG,
-    note: "Whether the height has come waits for the chain tracker. VLS " +
+    note: "Whether the height has come is seen when it is broadcast. VLS " +
       "reports it as policy-commitment-scripts",
   }),
   "policy-sweep-sequence": strict({
@@ -728,6 +730,37 @@ export const RULES = {
     note: "VLS has no tag for it",
   }),
 
+  // The chain.
+  "policy-chain-validated": strict({
+    summary: "A block follows the tip with the work that its network asks " +
+      "for, and comes with proof of what it does to what is watched: whole, " +
+      "or as its filter with as many attestations as the owner wants",
+    source: "VLS §5.4; Bitcoin Core, ContextualCheckBlockHeader; TXOO",
+    limits: ["blockProof", "oracles", "maxReorg"],
+    advice: "see which chain the node's bitcoind is on",
+    note: "Difficulty is worked out, where VLS takes any within a factor of " +
+      "four; a reorg deeper than max_reorg is refused",
+  }),
+  "policy-commitment-spends-active-utxo": relaxable({
+    summary: "A commitment after the first has a funding output in a block, " +
+      "unspent but by a splice; an output is locked when it is " +
+      "min_funding_depth deep",
+    source: "BOLT 2, The channel_ready Message; VLS §4.4",
+    isTemporary: true,
+    limits: ["chain", "minFundingDepth", "zeroConf"],
+    advice: "wait for the block; a channel that is closed stays closed",
+    note: "VLS has no way to allow channels without confirmation; here " +
+      "zero_conf does",
+  }),
+  "policy-commitment-htlc-received-spends-active-utxo": relaxable({
+    summary: "A payment that is passed on does not come in on a channel " +
+      "whose funding output is spent",
+    source: "BOLT 5, Unilateral Close Handling; VLS §4.3",
+    isTemporary: true,
+    advice: "let the HTLC that comes in be settled in the chain first",
+    note: "VLS documents it and does not enforce it",
+  }),
+
   // Gossip.
   "policy-gossip-announcement": strict({
     summary: "A channel_announcement that our funding key signs names this " +
@@ -740,17 +773,6 @@ export const RULES = {
 
 /** The tag of a rule. */
 export type RuleTag = keyof typeof RULES;
-
-/** Rules that need a chain that the device verified itself. */
-export const AWAITING_CHAIN: Readonly<Record<string, string>> = {
-  "policy-chain-validated":
-    "the device does not follow blocks yet, so there is no proof to check",
-  "policy-commitment-spends-active-utxo":
-    "whether a funding output is buried or spent is not known without a chain",
-  "policy-commitment-htlc-received-spends-active-utxo":
-    "whether the output that a received HTLC stands on is unspent is not " +
-    "known without a chain",
-};
 
 /** Tags that VLS documents and nobody enforces: why this signer does not. */
 export const UNBUILT: Readonly<Record<string, string>> = {

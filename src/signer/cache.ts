@@ -14,7 +14,7 @@
 
 import type { NodeKeys } from "../keyderiv/node.ts";
 import type { PubKey, Txid } from "../wire/types.ts";
-import type { CommitmentRecord } from "./records.ts";
+import type { ChannelRecord, CommitmentRecord } from "./records.ts";
 import { WalletScripts } from "./wallet_scripts.ts";
 
 /** Keys to remember: those of some hundred commitments. */
@@ -61,6 +61,10 @@ export class KeyCache {
   readonly #keys = new BoundedMap<PubKey>(REMEMBERED_KEYS);
   readonly #charged = new BoundedMap<true>(REMEMBERED_TXIDS);
   readonly #htlcs = new WeakMap<CommitmentRecord, HtlcNames>();
+  readonly #watched = new WeakMap<ChannelRecord, {
+    readonly mark: unknown;
+    readonly value: unknown;
+  }>();
   readonly #wallets = new WeakMap<NodeKeys, WalletScripts>();
 
   /** The keys of one commitment, worked out now or before. */
@@ -102,6 +106,16 @@ export class KeyCache {
     const names = nameAll(record);
     this.#htlcs.set(record, names);
     return names;
+  }
+
+  /** What was made of a channel's record, while the mark is the same one. */
+  watchedOf<T>(record: ChannelRecord, mark: unknown, make: () => T): T {
+    const known = this.#watched.get(record);
+    // One maker asks, and finds what it made.
+    if (known !== undefined && known.mark === mark) return known.value as T;
+    const value = make();
+    this.#watched.set(record, { mark, value });
+    return value;
   }
 
   /** The scripts of the wallet that these keys make. */

@@ -14,7 +14,7 @@
  * //~ Most of these answers are four bytes long, and that is the point of the file:
  * //~ it is the list of moments at which a signer can notice something. The stock
  * //~ hsmd nods at each of them; here each leaves a record that later requests
- * //~ are held against. Next: policy/rules.ts, where it says what against.
+ * //~ are held against. Next: signer/chain.ts, for what the node cannot say alone.
  *
  * What it does not do: remember. Any secret of any channel is given to whoever
  * may ask for it, as the stock hsmd does; a validating signer starts here.
@@ -35,6 +35,8 @@ import { REPLIES, type RequestOf } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
 import type { Outpoint, PubKey, Sat } from "../wire/types.ts";
 import { type Call, disclose, readyChannel, refuseState } from "./call.ts";
+import { isBuried as isOutpointBuried, NO_CHAIN } from "./chain_checks.ts";
+import { freshMonitor } from "./chain_facts.ts";
 import {
   hasOnlySafeBits,
   hasStaticRemotekey,
@@ -171,9 +173,13 @@ export function answerNewChannel(
   const reply = encodeMessage(REPLIES.new_channel_reply, {});
   const id = { peerId, dbid };
   const known = state.memory.channel(id);
+  // What was forgotten for good is known by its number alone.
+  const { dbidHighWater } = state.memory.node();
   judge.require(
     "policy-channel-original-channel-id-reuse",
-    known === null || !known.isForgotten || known.setup === null,
+    known === null
+      ? dbid > dbidHighWater
+      : !known.isForgotten || known.setup === null,
     () => `channel ${dbid} with ${peerId.toHex()} is over, want a new number`,
   );
   if (known !== null && !known.isForgotten) return { reply };
@@ -230,7 +236,22 @@ export function answerSetupChannel(
     setup,
     fundings: base === record ? fundings : [fundingOf(request, false)],
   };
-  return { reply, writes: [{ kind: "channel", id, record: after }] };
+  const isFirst = record.setup === null && state.memory.monitor(id) === null;
+  return {
+    reply,
+    writes: [
+      { kind: "channel", id, record: after },
+      ...(isFirst
+        ? [
+          {
+            kind: "monitor",
+            id,
+            record: freshMonitor(id, call.judge.now),
+          } as const,
+        ]
+        : []),
+    ],
+  };
 }
 
 const outpointOf = (
@@ -428,9 +449,12 @@ function checkShutdownScript(
   );
 }
 
-/** 32: whether a funding output is buried. This signer has no chain to ask. */
-export function answerCheckOutpoint(): Answer {
-  const isBuried = true;
+/** 32: whether a funding output is buried, as far as this signer knows. */
+export function answerCheckOutpoint(
+  { state }: Call,
+  request: RequestOf<"check_outpoint">,
+): Answer {
+  const isBuried = isOutpointBuried(state, outpointOf(request));
   return { reply: encodeMessage(REPLIES.check_outpoint_reply, { isBuried }) };
 }
 
@@ -461,6 +485,15 @@ export function answerLockOutpoint(
     () => "locks an output without a commitment of ours, want one first",
   );
   if (!isKnown || funding.state === FUNDING_LOCKED) return { reply };
+  call.judge.require(
+    "policy-commitment-spends-active-utxo",
+    isOutpointBuried(call.state, locked),
+    () =>
+      call.state.memory.chain() === null
+        ? `locks an output, and ${NO_CHAIN}`
+        : "locks an output that is not deep enough, want " +
+          `${call.judge.policy.minFundingDepth} blocks`,
+  );
   return {
     reply,
     writes: [{ kind: "channel", id, record: withLocked(record, locked) }],

@@ -264,7 +264,7 @@ function lazyHtlcKeys(
 
 /** What all commitments of one side on one output have in common. */
 export function commitmentTerms(
-  { state }: Call,
+  { state }: KeySource,
   { id, setup }: ReadyChannel,
   broadcaster: Broadcaster,
   funding: Outpoint,

@@ -29,6 +29,7 @@ import { REPLIES, type RequestOf } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
 import type { PubKey } from "../wire/types.ts";
 import { type Call, readyChannel } from "./call.ts";
+import { checkActive, checkNewHtlcs } from "./chain_checks.ts";
 import {
   commitmentView,
   onSameOutput,
@@ -73,6 +74,8 @@ export function answerSignRemoteCommitment(
   }
   checkIsLive(call, read);
   checkOpenForUpdates(call, channel.record);
+  checkActive(call, channel, number);
+  checkNewHtlcs(call, channel, read.record);
   checkCommitment(
     call.judge,
     commitmentView(channel, read, number, "counterparty"),

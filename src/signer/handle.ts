@@ -45,6 +45,8 @@ import {
   type Row,
 } from "../wire/message.ts";
 import { statusText } from "../wire/status.ts";
+import { NATIVE_CHAIN_MESSAGES } from "../wire/chain_native.ts";
+import { CHAIN_MESSAGES } from "../wire/txoo.ts";
 import { encodeSignerError, SIGNER_MESSAGES } from "../wire/vls.ts";
 import { type Allowlist, createAllowlist } from "../policy/allowlist.ts";
 import { type Consent, NO_CONSENT } from "../policy/consent.ts";
@@ -54,6 +56,8 @@ import * as approval from "./approval.ts";
 import * as broadcast from "./broadcast.ts";
 import { KeyCache } from "./cache.ts";
 import { type Call, logLine, refuseBad } from "./call.ts";
+import * as chain from "./chain.ts";
+import { applyChainHeaders, applyChainStart } from "./chain_start.ts";
 import * as channel from "./channel.ts";
 import { holderKeys, ourPoint } from "./commitment.ts";
 import * as counterparty from "./counterparty.ts";
@@ -69,6 +73,7 @@ import type {
   Effect,
   Ground,
   PrepareEffect,
+  ReadyState,
   SignerInput,
   SignerState,
   Step,
@@ -206,6 +211,21 @@ function applied<F extends Fields>(
   return {
     type: row.type,
     meet: (state, input) => apply(state, read(input.message)),
+  };
+}
+
+/** A message about the chain: it comes from the broker, and makes a state. */
+function fed<F extends Fields>(
+  row: Row<F>,
+  apply: (state: ReadyState, request: StructValue<F>, now: number) => Step,
+): Meeting {
+  const read = readerOf(row);
+  return {
+    type: row.type,
+    meet(state, { message }, now) {
+      if (state.kind !== "ready") return refuseBad(NOT_INITIALISED);
+      return apply(state, read(message), now);
+    },
   };
 }
 
@@ -376,10 +396,24 @@ const SIGNER_ANSWERS: readonly Meeting[] = [
   })),
 ];
 
+/** How the chain comes to this signer. */
+const CHAIN_ANSWERS: readonly Meeting[] = [
+  fed(CHAIN_MESSAGES.tip_info, chain.applyTipInfo),
+  fed(CHAIN_MESSAGES.forward_watches, chain.applyForwardWatches),
+  fed(CHAIN_MESSAGES.reverse_watches, chain.applyReverseWatches),
+  fed(CHAIN_MESSAGES.add_block, chain.applyAddBlock),
+  fed(CHAIN_MESSAGES.remove_block, chain.applyRemoveBlock),
+  fed(CHAIN_MESSAGES.get_heartbeat, chain.applyGetHeartbeat),
+  fed(CHAIN_MESSAGES.block_chunk, chain.applyBlockChunk),
+  fed(NATIVE_CHAIN_MESSAGES.chain_state, chain.applyChainState),
+  fed(NATIVE_CHAIN_MESSAGES.chain_start, applyChainStart),
+  fed(NATIVE_CHAIN_MESSAGES.chain_headers, applyChainHeaders),
+];
+
 const PONG = new TextEncoder().encode("pong");
 
 const MEETINGS: ReadonlyMap<number, Meeting> = new Map(
-  [...Object.values(HANDLERS), ...SIGNER_ANSWERS]
+  [...Object.values(HANDLERS), ...SIGNER_ANSWERS, ...CHAIN_ANSWERS]
     .map((meeting) => [meeting.type, meeting]),
 );
 

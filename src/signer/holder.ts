@@ -46,6 +46,7 @@ import {
   readyChannel,
   refuseState,
 } from "./call.ts";
+import { checkActive, checkNewHtlcs } from "./chain_checks.ts";
 import {
   commitmentView,
   htlcName,
@@ -119,6 +120,8 @@ export function answerValidateCommitment(
   checkRetry(call, isCurrent ? known : null);
   checkIsLive(call, read);
   checkNotClosed(call, channel.record);
+  checkActive(call, channel, number);
+  checkNewHtlcs(call, channel, read.record);
   checkCommitment(
     call.judge,
     commitmentView(channel, read, number, "holder"),

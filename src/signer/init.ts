@@ -39,7 +39,12 @@ import {
 import { encodeMessage } from "../wire/message.ts";
 import { refuseBad } from "./call.ts";
 import { KeyCache } from "./cache.ts";
-import type { ReadyState, SignerState, Step } from "./state.ts";
+import {
+  NO_FEED,
+  type ReadyState,
+  type SignerState,
+  type Step,
+} from "./state.ts";
 
 type Init = RequestOf<"init">;
 
@@ -190,6 +195,7 @@ function becomeReady(
   return {
     ...state,
     kind: "ready",
+    feed: NO_FEED,
     version: opened.version,
     keys,
     // What was worked out from other keys is worth nothing.

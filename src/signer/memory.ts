@@ -17,11 +17,22 @@ import type { Change, StoredValue } from "../store/store.ts";
 import { type Codec, decode, encode } from "../wire/codec.ts";
 import type { Outpoint, Sat, Sha256 } from "../wire/types.ts";
 import {
+  blockKey,
+  blockOfRecord,
+  CHAIN_RECORDS,
+  chainOf,
+  type ChainRecord,
+  type MonitorRecord,
+  recordOfBlock,
+  type StoredChain,
+} from "./chain_records.ts";
+import {
   type ChannelRecord,
   type NodeRecord,
   type PaymentRecord,
   RECORDS,
 } from "./records.ts";
+import type { TrackedBlock } from "./tracker.ts";
 
 /** A change that a step wants; null forgets. */
 export type Write =
@@ -35,7 +46,14 @@ export type Write =
     readonly hash: Sha256;
     readonly record: PaymentRecord | null;
   }
-  | { readonly kind: "node"; readonly record: NodeRecord };
+  | { readonly kind: "node"; readonly record: NodeRecord }
+  | { readonly kind: "chain"; readonly record: ChainRecord | null }
+  | { readonly kind: "block"; readonly block: TrackedBlock }
+  | {
+    readonly kind: "monitor";
+    readonly id: ChannelId;
+    readonly record: MonitorRecord | null;
+  };
 
 /** What a step may read. */
 export interface Memory {
@@ -44,6 +62,12 @@ export interface Memory {
   channelFundedBy(outpoint: Outpoint): ChannelRecord | null;
   /** All channels that were opened and not forgotten: how many. */
   readonly channelCount: number;
+  /** Every channel that is remembered. */
+  channels(): Iterable<ChannelRecord>;
+  /** Where the chain stands; null before any has come. */
+  chain(): StoredChain | null;
+  /** What the chain did to a channel; null when nothing was ever noted. */
+  monitor(id: ChannelId): MonitorRecord | null;
   payment(hash: Sha256): PaymentRecord | null;
   /** Every payment that is remembered. */
   payments(): Iterable<PaymentRecord>;
@@ -66,6 +90,11 @@ export const FRESH_NODE: NodeRecord = {
 /** Key of a channel on the card. */
 export function channelKey({ peerId, dbid }: ChannelId): string {
   return `${RECORDS.channel.prefix}${peerId.toHex()}/${dbid}`;
+}
+
+/** Key of what the chain did to a channel, on the card. */
+export function monitorKey({ peerId, dbid }: ChannelId): string {
+  return `${CHAIN_RECORDS.monitor.prefix}${peerId.toHex()}/${dbid}`;
 }
 
 /** Key of a payment on the card. */
@@ -113,6 +142,23 @@ export function encodeWrite(write: Write): Change {
       const { prefix, format, codec } = RECORDS.node;
       return { key: prefix, value: pack(format, codec, write.record) };
     }
+    case "chain": {
+      const { prefix, format, codec } = CHAIN_RECORDS.chain;
+      const { record } = write;
+      return { key: prefix, value: record && pack(format, codec, record) };
+    }
+    case "block": {
+      const { format, codec } = CHAIN_RECORDS.block;
+      const record = recordOfBlock(write.block);
+      const value = pack(format, codec, record);
+      return { key: blockKey(record.height), value };
+    }
+    case "monitor": {
+      const { format, codec } = CHAIN_RECORDS.monitor;
+      const { id, record } = write;
+      const value = record && pack(format, codec, record);
+      return { key: monitorKey(id), value };
+    }
   }
 }
 
@@ -126,6 +172,9 @@ export class SignerMemory implements Memory {
   readonly #channels = new Map<string, ChannelRecord>();
   readonly #fundings = new Map<string, ChannelRecord>();
   readonly #payments = new Map<string, PaymentRecord>();
+  readonly #monitors = new Map<string, MonitorRecord>();
+  readonly #blocks = new Map<number, TrackedBlock>();
+  #chain: StoredChain | null = null;
   #node = FRESH_NODE;
   #open = 0;
   #approved = 0;
@@ -137,11 +186,14 @@ export class SignerMemory implements Memory {
    */
   static load(values: Iterable<StoredValue>): SignerMemory {
     const memory = new SignerMemory();
-    for (const stored of values) memory.#take(stored);
+    const later: ChainRecord[] = [];
+    for (const stored of values) memory.#take(stored, later);
+    // What it spans is there by now.
+    memory.apply(later.map((record) => ({ kind: "chain", record })));
     return memory;
   }
 
-  #take(stored: StoredValue): void {
+  #take(stored: StoredValue, later: ChainRecord[]): void {
     const { key } = stored;
     if (key.startsWith(RECORDS.channel.prefix)) {
       const record = unpack(RECORDS.channel, stored);
@@ -152,16 +204,55 @@ export class SignerMemory implements Memory {
       this.apply([{ kind: "payment", hash: record.paymentHash, record }]);
     } else if (key === RECORDS.node.prefix) {
       this.#node = unpack(RECORDS.node, stored);
+    } else if (key === CHAIN_RECORDS.chain.prefix) {
+      later.push(unpack(CHAIN_RECORDS.chain, stored));
+    } else if (key.startsWith(CHAIN_RECORDS.block.prefix)) {
+      const block = blockOfRecord(unpack(CHAIN_RECORDS.block, stored));
+      this.#blocks.set(block.point.height, block);
+    } else if (key.startsWith(CHAIN_RECORDS.monitor.prefix)) {
+      const record = unpack(CHAIN_RECORDS.monitor, stored);
+      this.#monitors.set(monitorKey(record), record);
     }
   }
 
   /** Makes changes that are durable the truth. */
   apply(writes: readonly Write[]): void {
-    for (const write of writes) {
-      if (write.kind === "node") this.#node = write.record;
-      else if (write.kind === "channel") this.#setChannel(write);
-      else this.#setPayment(write);
+    for (const write of writes) this.#apply(write);
+  }
+
+  #apply(write: Write): void {
+    switch (write.kind) {
+      case "node":
+        this.#node = write.record;
+        return;
+      case "channel":
+        return this.#setChannel(write);
+      case "payment":
+        return this.#setPayment(write);
+      case "chain":
+        return this.#setChain(write.record);
+      case "block":
+        this.#blocks.set(write.block.point.height, write.block);
+        return;
+      case "monitor":
+        return this.#setMonitor(write);
     }
+  }
+
+  /** Blocks that do not count are forgotten. */
+  #setChain(record: ChainRecord | null): void {
+    for (const height of this.#blocks.keys()) {
+      const counts = record !== null && height >= record.lowest &&
+        height <= record.tip;
+      if (!counts) this.#blocks.delete(height);
+    }
+    this.#chain = record && chainOf(record, this.#blocks);
+  }
+
+  #setMonitor({ id, record }: Write & { readonly kind: "monitor" }): void {
+    const key = monitorKey(id);
+    if (record === null) this.#monitors.delete(key);
+    else this.#monitors.set(key, record);
   }
 
   #setPayment({ hash, record }: Write & { readonly kind: "payment" }): void {
@@ -196,6 +287,18 @@ export class SignerMemory implements Memory {
 
   channelFundedBy(outpoint: Outpoint): ChannelRecord | null {
     return this.#fundings.get(fundingKey(outpoint)) ?? null;
+  }
+
+  channels(): Iterable<ChannelRecord> {
+    return this.#channels.values();
+  }
+
+  chain(): StoredChain | null {
+    return this.#chain;
+  }
+
+  monitor(id: ChannelId): MonitorRecord | null {
+    return this.#monitors.get(monitorKey(id)) ?? null;
   }
 
   get channelCount(): number {

@@ -26,6 +26,8 @@ import {
   txidOf,
   type TxOutput,
 } from "../bitcoin/tx.ts";
+import { outpointKey } from "../bitcoin/txo_proof.ts";
+import type { ChannelId } from "../keyderiv/channel.ts";
 import { txWeight } from "../lightning/weight.ts";
 import { allowsScript } from "../policy/allowlist.ts";
 import { claimOf } from "../policy/commitment.ts";
@@ -529,10 +531,27 @@ function fundingWrites(call: Call, tx: Tx, txid: Txid): readonly Write[] {
         : each
     );
     const { peerId, dbid } = record;
-    return [{
-      kind: "channel",
-      id: { peerId, dbid },
-      record: { ...record, fundings },
-    }];
+    const id = { peerId, dbid };
+    return [
+      { kind: "channel", id, record: { ...record, fundings } },
+      ...inputWrites(call, id, outpoint, tx),
+    ];
   });
+}
+
+/** What a funding transaction spends: another one may spend it first. */
+function inputWrites(
+  { state }: Call,
+  id: ChannelId,
+  funding: Outpoint,
+  { inputs }: Tx,
+): readonly Write[] {
+  const record = state.memory.monitor(id);
+  if (record === null) return [];
+  const key = outpointKey(funding);
+  const known = record.inputs.filter((each) => each.funding !== key);
+  const spent = inputs.map(({ txid, index }) => ({ txid, index }));
+  const after = [...known, { funding: key, inputs: spent }];
+  const inputsKept = after.slice(-REMEMBERED_EARLY);
+  return [{ kind: "monitor", id, record: { ...record, inputs: inputsKept } }];
 }

@@ -30,6 +30,7 @@ import type { RuleTag } from "../policy/rules.ts";
 import type { NodeId } from "../wire/types.ts";
 import type { KeyCache } from "./cache.ts";
 import type { Memory, Write } from "./memory.ts";
+import type { BlockIntake } from "./tracker.ts";
 
 /** Switches of dev_preinit (99). */
 export interface DevSwitches {
@@ -71,12 +72,29 @@ export interface LockedState extends Common {
 /** After init. */
 export interface ReadyState extends Common {
   readonly kind: "ready";
+  /** What is under way with the chain and need not survive. */
+  readonly feed: ChainFeed;
   /** The negotiated protocol version. */
   readonly version: number;
   readonly keys: NodeKeys;
   readonly identity: NodeIdentity;
   readonly channels: ChannelKeyRing;
 }
+
+/** A block that comes in pieces, and what was said of the chain last. */
+export interface ChainFeed {
+  readonly intake: BlockIntake | null;
+  /** The tip on which headers alone will not do; -1 for none. */
+  readonly needsBlocksAt: number;
+  readonly isStale: boolean;
+}
+
+/** Nothing is under way. */
+export const NO_FEED: ChainFeed = {
+  intake: null,
+  needsBlocksAt: -1,
+  isStale: false,
+};
 
 /** Everything a signer knows. */
 export type SignerState = LockedState | ReadyState;
@@ -119,8 +137,19 @@ export interface PrepareEffect {
   readonly number: bigint;
 }
 
+/** What the owner should hear of and find again: a line for log and book. */
+export interface NoteEffect {
+  readonly kind: "note";
+  /** Kind of the line. */
+  readonly about: "alarm" | "chain";
+  /** Null where it is about no channel. */
+  readonly channel: ChannelId | null;
+  /** One sentence without a full stop. */
+  readonly text: string;
+}
+
 /** What the shell has to do besides sending the reply. */
-export type Effect = LogEffect | AskEffect | PrepareEffect;
+export type Effect = LogEffect | AskEffect | PrepareEffect | NoteEffect;
 
 /** What let a request pass that the rules alone would not have. */
 export type Ground =

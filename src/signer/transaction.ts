@@ -55,6 +55,7 @@ import {
   SIGHASH_ALL,
   SIGHASH_SINGLE_ANYONECANPAY,
 } from "../wire/types.ts";
+import { noteClaim } from "./alarms.ts";
 import { type Call, overgrindLine, readyChannel, refuseBad } from "./call.ts";
 import { checkMutualClose } from "./closing.ts";
 import type { Write } from "./memory.ts";
@@ -120,6 +121,23 @@ function effectsOf({ state }: Call, { signature, sighash }: BitcoinSignature) {
   if (!state.switches.warnOnOvergrind) return [];
   const { length } = encodeDer(signature, sighash);
   return length === GROUND_LENGTH ? [] : [overgrindLine(length)];
+}
+
+/** What takes an output of a close: the chain's watch hears of it. */
+function answerClaimed(
+  call: Call,
+  channel: ChannelId,
+  { tx, signing, mayBeEarly = true }: {
+    readonly tx: OpenTx;
+    readonly signing: Signing;
+    readonly mayBeEarly?: boolean;
+  },
+): Answer {
+  const { reply, effects = [] } = answerSigned(call, tx, signing);
+  const input = tx.tx.inputs[signing.index];
+  const claim = noteClaim(call.state, channel, { input, mayBeEarly });
+  const { writes } = claim;
+  return { reply, writes, effects: [...effects, ...claim.effects] };
 }
 
 function answerSigned(call: Call, tx: OpenTx, signing: Signing): Answer {
@@ -322,11 +340,14 @@ function signLocalHtlc(
   });
   const { htlc, shaseed } = call.state.channels.keysOf(channel);
   const secret = perCommitmentSecret(shaseed, request.commitNum);
-  return answerSigned(call, tx, {
-    key: derivePrivateKey(htlc, publicKeyOf(secret)),
-    script: request.wscript,
-    index,
-    sighash: htlcSighash(request.optionAnchorOutputs),
+  return answerClaimed(call, channel, {
+    tx,
+    signing: {
+      key: derivePrivateKey(htlc, publicKeyOf(secret)),
+      script: request.wscript,
+      index,
+      sighash: htlcSighash(request.optionAnchorOutputs),
+    },
   });
 }
 
@@ -371,11 +392,14 @@ function signRemoteHtlcToUs(
     isAnchored: request.optionAnchorOutputs,
   });
   const { htlc } = call.state.channels.keysOf(channel);
-  return answerSigned(call, tx, {
-    key: derivePrivateKey(htlc, request.remotePerCommitmentPoint),
-    script: request.wscript,
-    index,
-    sighash: htlcSighash(request.optionAnchorOutputs),
+  return answerClaimed(call, channel, {
+    tx,
+    signing: {
+      key: derivePrivateKey(htlc, request.remotePerCommitmentPoint),
+      script: request.wscript,
+      index,
+      sighash: htlcSighash(request.optionAnchorOutputs),
+    },
   });
 }
 
@@ -410,11 +434,14 @@ function signDelayedPayment(
   checkDelayedSweep(call, channel, { ...tx, wscript }, commitNum);
   const { delayedPayment, shaseed } = call.state.channels.keysOf(channel);
   const secret = perCommitmentSecret(shaseed, request.commitNum);
-  return answerSigned(call, tx, {
-    key: derivePrivateKey(delayedPayment, publicKeyOf(secret)),
-    script: request.wscript,
-    index,
-    sighash: SIGHASH_ALL,
+  return answerClaimed(call, channel, {
+    tx,
+    signing: {
+      key: derivePrivateKey(delayedPayment, publicKeyOf(secret)),
+      script: request.wscript,
+      index,
+      sighash: SIGHASH_ALL,
+    },
   });
 }
 
@@ -438,8 +465,11 @@ export function answerSignAnyDelayedPayment(
 function signPenalty(
   call: Call,
   channel: ChannelId,
-  request: RequestOf<"sign_penalty_to_us">,
-  index: number,
+  { request, index, mayBeEarly }: {
+    readonly request: RequestOf<"sign_penalty_to_us">;
+    readonly index: number;
+    readonly mayBeEarly: boolean;
+  },
 ): Answer {
   const tx = readBitcoinTx(request.tx);
   checkSingleInput(tx, index);
@@ -447,11 +477,15 @@ function signPenalty(
   const revoked = keyPairOf(toPrivateKey(request.revocationSecret));
   const { wscript } = request;
   checkPenaltySweep(call, channel, { ...tx, wscript }, revoked.secret);
-  return answerSigned(call, tx, {
-    key: deriveRevocationPrivateKey(revocation, revoked),
-    script: request.wscript,
-    index,
-    sighash: SIGHASH_ALL,
+  return answerClaimed(call, channel, {
+    tx,
+    signing: {
+      key: deriveRevocationPrivateKey(revocation, revoked),
+      script: request.wscript,
+      index,
+      sighash: SIGHASH_ALL,
+    },
+    mayBeEarly,
   });
 }
 
@@ -460,7 +494,8 @@ export function answerSignPenalty(
   call: Call,
   request: RequestOf<"sign_penalty_to_us">,
 ): Answer {
-  return signPenalty(call, call.connection, request, 0);
+  const asked = { request, index: 0, mayBeEarly: false };
+  return signPenalty(call, call.connection, asked);
 }
 
 /** 144. */
@@ -468,5 +503,6 @@ export function answerSignAnyPenalty(
   call: Call,
   request: RequestOf<"sign_any_penalty_to_us">,
 ): Answer {
-  return signPenalty(call, channelOf(request), request, request.input);
+  const asked = { request, index: request.input, mayBeEarly: true };
+  return signPenalty(call, channelOf(request), asked);
 }

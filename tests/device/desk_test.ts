@@ -37,6 +37,7 @@ import {
   SIGNER_ERROR_TYPE,
 } from "../../src/wire/vls.ts";
 import { INIT } from "../broker/fake.ts";
+import { believedPolicy } from "../support/believed.ts";
 import {
   readRecording,
   recordingName,
@@ -577,6 +578,7 @@ async function playLife(name: string) {
       network: NETWORKS.regtest,
       isDeveloper: true,
       memory,
+      policy: believedPolicy("regtest"),
       consent: YES,
     }),
     step: (state, input, now) => {

@@ -55,6 +55,7 @@ const TABLE: readonly [LedStatus, string, number, string, string, number][] = [
   ["reset2", "Reset2", 0xffa500, "255,165,0", "orange", 100],
   ["reset3a", "Reset3a", 0x010000, "128,0,0", "red", 100],
   ["reset3", "Reset3", 0x010000, "128,0,0", "red", 100],
+  ["alarm", "", 0x010000, "128,0,0", "red", 400],
 ];
 
 Deno.test("the light's rows are the hardware's, with the bits of each byte reversed", () => {
@@ -149,6 +150,40 @@ Deno.test("no event of a softkey leads to a light that is the hardware's alone",
     const { isSoftkeys } = LED_ROWS[light];
     assert.equal(isSoftkeys, !hardwares.includes(event), event);
   }
+});
+
+Deno.test("an alarm is seen through requests and connections, until it is over", () => {
+  const events: SignerEvent[] = [
+    "request",
+    "alarm",
+    "alarm",
+    "disconnected",
+    "connected",
+    "request",
+    "calm",
+  ];
+  assert.deepEqual(lights(events), [
+    "signing",
+    "alarm",
+    "alarm",
+    "alarm",
+    "alarm",
+    "alarm",
+    "signing",
+  ]);
+  assert.deepEqual(lights(["alarm", "started", "request", "calm", "calm"]), [
+    "power_on",
+    "starting",
+    "alarm",
+    "signing",
+    "signing",
+  ]);
+});
+
+Deno.test("an alarm does not hide the gesture's light", () => {
+  const state = play(["request", "alarm", down(0), time(10_001)]);
+  assert.equal(state.status, "reset1a");
+  assert.equal(step(state, "request").status, "reset1a");
 });
 
 const down = (atMs: number): ButtonEvent => ({ kind: "button_down", atMs });

@@ -70,7 +70,7 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   "policy-*-max:warn": /want TAG:warn/,
   "policy-nothing:warn": /"policy-nothing" is no rule/,
   "policy-channel-safe-mode:warn": /is no rule/,
-  "policy-chain-validated:warn": /is no rule/,
+  "policy-chain-validated:warn": /may not be relaxed/,
   "policy-none*:warn": /no rule starts with "policy-none"/,
   "policy-invoice-reuse:warn": /may not be relaxed/,
   "policy-splice-inflight-*:warn": /may not be relaxed/,

@@ -50,6 +50,14 @@ Deno.test("Mainnet starts from the documented values", () => {
     maxUnpaidLossSat: 50_000n,
     velocity: { kind: "day", limit: 1_000_000_000n },
     feeVelocity: { kind: "day", limit: 1_000_000_000n },
+    chain: "required",
+    minFundingDepth: 3,
+    zeroConf: "refuse",
+    maxHtlcExpiry: 2500,
+    htlcAlarmBlocks: 12,
+    blockProof: "auto",
+    oracles: { needed: 0, keys: [] },
+    maxReorg: 100,
   });
 });
 
@@ -61,6 +69,9 @@ Deno.test("Networks without worth differ where VLS's do, and in velocity", () =>
     maxRoutingFeeMsat: 222_000n,
     cltvDelta: 6,
     velocity: UNLIMITED,
+    minFundingDepth: 1,
+    maxHtlcExpiry: 65_535,
+    htlcAlarmBlocks: 3,
   };
   for (const network of ["testnet", "testnet4", "signet", "regtest"] as const) {
     const expected = { ...MAIN, ...changed, network };

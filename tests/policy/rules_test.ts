@@ -8,7 +8,6 @@
 import assert from "node:assert/strict";
 import { LIMIT_FIELDS } from "../../src/policy/limits.ts";
 import {
-  AWAITING_CHAIN,
   isRuleTag,
   type RuleRow,
   RULES,
@@ -61,18 +60,15 @@ routing-deltas-only-htlc generic-error commitment-to-self-delay-range`
 Deno.test("Every tag of VLS stands in exactly one table", () => {
   for (const name of [...VLS, ...DOCUMENTED]) {
     const tag = `policy-${name}`;
-    const tables = [RULES, AWAITING_CHAIN, UNBUILT]
+    const tables = [RULES, UNBUILT]
       .filter((table) => Object.hasOwn(table, tag));
     assert.equal(tables.length, 1, tag);
   }
 });
 
-Deno.test("What VLS enforces is enforced, but for what needs a chain", () => {
+Deno.test("What VLS enforces is enforced", () => {
   const missing = VLS.filter((name) => !isRuleTag(`policy-${name}`));
-  assert.deepEqual(missing, [
-    "commitment-spends-active-utxo",
-    "chain-validated",
-  ]);
+  assert.deepEqual(missing, []);
 });
 
 Deno.test("Every row says what, who says so and what to do", () => {

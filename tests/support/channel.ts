@@ -54,15 +54,11 @@ import { perCommitmentSecret } from "../../src/lightning/shachain.ts";
 import { commitmentFee } from "../../src/lightning/weight.ts";
 import { createAllowlist } from "../../src/policy/allowlist.ts";
 import { type Consent, NO_CONSENT } from "../../src/policy/consent.ts";
-import {
-  defaultPolicy,
-  type Policy,
-  withFilter,
-  withLimit,
-} from "../../src/policy/limits.ts";
+import { type Policy, withFilter, withLimit } from "../../src/policy/limits.ts";
 import { createSigner, step } from "../../src/signer/handle.ts";
-import { SignerMemory } from "../../src/signer/memory.ts";
-import type { ReadyState } from "../../src/signer/state.ts";
+import { encodeWrite, SignerMemory } from "../../src/signer/memory.ts";
+import { NO_FEED, type ReadyState } from "../../src/signer/state.ts";
+import type { StoredValue } from "../../src/store/store.ts";
 import { Writer } from "../../src/wire/codec.ts";
 import {
   type RequestName,
@@ -94,6 +90,7 @@ import {
   type Txid,
 } from "../../src/wire/types.ts";
 import { decodeSignerError, SIGNER_ERROR_TYPE } from "../../src/wire/vls.ts";
+import { believedPolicy } from "./believed.ts";
 
 // Many channels are opened; the slow library gives the same answers.
 useFastCurve(await loadFastCurve());
@@ -126,11 +123,14 @@ export interface Outcome {
   readonly refusal: string | null;
   /** Lines of level unusual. */
   readonly warnings: readonly string[];
+  /** Alarms and what the chain did, as the book has them. */
+  readonly notes: readonly string[];
 }
 
 /** Who owns the signer, and what this owner wants. */
 export interface NodeOptions {
   readonly network?: NetworkName;
+  /** Beside `chain believed`, which they may change. */
   readonly limits?: Readonly<Record<string, string>>;
   readonly filter?: readonly string[];
   readonly allowlist?: readonly string[];
@@ -146,7 +146,7 @@ function policyOf(
 ): Policy {
   const policy = Object.entries(limits).reduce(
     (policy, [name, text]) => withLimit(policy, name, text),
-    defaultPolicy(network),
+    believedPolicy(network),
   );
   return withFilter(policy, filter);
 }
@@ -187,7 +187,11 @@ function startSigner(name: NetworkName, version: number): ReadyState {
 
 /** Our node's signer, with a card that forgets nothing and never fails. */
 export class TestNode {
-  readonly memory = new SignerMemory();
+  memory = new SignerMemory();
+  /** What its card holds. */
+  readonly card = new Map<string, StoredValue>();
+  /** Alarms and what the chain did, since they were last looked at. */
+  notes: string[] = [];
   /** Unix seconds. */
   now = NOW;
   #state: ReadyState;
@@ -225,18 +229,34 @@ export class TestNode {
 
   /** Asks, wants consent, and remembers. */
   do(asked: Asked): Uint8Array {
-    const { outcome, writes } = this.#step(asked, this.#state);
-    assert.equal(outcome.refusal, null);
+    const { reply, refusal } = this.serve(asked);
+    assert.equal(refusal, null);
+    return reply;
+  }
+
+  /** Asks, and remembers what came of it. */
+  serve(asked: Asked): Outcome {
+    const { outcome, writes, state } = this.#step(asked, this.#state);
+    for (const { key, value } of writes.map(encodeWrite)) {
+      const version = (this.card.get(key)?.version ?? -1n) + 1n;
+      if (value === null) this.card.delete(key);
+      else this.card.set(key, { key, version, value });
+    }
     this.memory.apply(writes);
-    return outcome.reply;
+    this.notes.push(...outcome.notes);
+    if (state.kind === "ready") this.#state = state;
+    return outcome;
+  }
+
+  /** The power is cut: what goes on has read the card. */
+  restart(): void {
+    this.memory = SignerMemory.load(this.card.values());
+    this.#state = { ...this.#state, memory: this.memory, feed: NO_FEED };
   }
 
   #step({ id, message }: Asked, state: ReadyState) {
-    const { reply, effects, writes } = step(
-      state,
-      { ...id, message },
-      this.now * 1000,
-    );
+    const taken = step(state, { ...id, message }, this.now * 1000);
+    const { reply, effects, writes } = taken;
     assert.ok(reply !== null, "there is a reply");
     const isError = messageType(reply) === SIGNER_ERROR_TYPE;
     const refusal = isError
@@ -245,7 +265,11 @@ export class TestNode {
     const warnings = effects.flatMap((effect) =>
       effect.kind === "log" && effect.level === "unusual" ? [effect.text] : []
     );
-    return { outcome: { reply, refusal, warnings }, writes };
+    const notes = effects.flatMap((effect) =>
+      effect.kind === "note" ? [`${effect.about}: ${effect.text}`] : []
+    );
+    const outcome = { reply, refusal, warnings, notes };
+    return { outcome, writes, state: taken.state };
   }
 
   /** A request of lightningd itself. */

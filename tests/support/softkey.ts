@@ -5,13 +5,14 @@
  * @module
  */
 
-import type { Network } from "../../src/bitcoin/networks.ts";
+import { isNetworkName, type Network } from "../../src/bitcoin/networks.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import { CONSENTER } from "../../src/device/approver.ts";
 import { assemble } from "../../src/device/assemble.ts";
 import type { Box } from "../../src/device/box.ts";
 import { openCard } from "../../src/device/card.ts";
 import { openCardStore, readCardState } from "../../src/device/card_state.ts";
+import { believing, makeBelievingCard } from "./believed.ts";
 import { fromFileUrl, withDeno } from "./paths.ts";
 import { DrivenTerminal } from "./terminal.ts";
 
@@ -49,10 +50,11 @@ export async function makeBox(parts: BoxParts): Promise<Box> {
   const { folder, url, secret, network, say = () => {} } = parts;
   const card = await openCard(`${folder}/card`);
   const store = openCardStore(card.folder);
+  const state = readCardState(store, network);
   const { box } = assemble({
     card,
     store,
-    state: readCardState(store, network),
+    state: { ...state, policy: believing(state.policy) },
     secretFile: new Secret(secret),
     network,
     isDeveloper: true,
@@ -72,6 +74,9 @@ export async function startSoftkey(
 ): Promise<Deno.ChildProcess> {
   const { folder, url, secret, program, output = "null" } = options;
   const { network = "regtest" } = options;
+  if (isNetworkName(network)) {
+    await makeBelievingCard(`${folder}/card`, network);
+  }
   const path = `${folder}/hsm_secret`;
   await Deno.writeFile(path, secret, { mode: 0o600 });
   const own = program === undefined ? FROM_SOURCE : [];

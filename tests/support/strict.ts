@@ -22,6 +22,7 @@ import { messageName } from "../../src/wire/hsmd.ts";
 import { messageType } from "../../src/wire/message.ts";
 import { NOBODY, type NodeId } from "../../src/wire/types.ts";
 import { decodeSignerError, SIGNER_ERROR_TYPE } from "../../src/wire/vls.ts";
+import { believedPolicy } from "./believed.ts";
 import {
   readEvents,
   type RecordedEvent,
@@ -145,6 +146,8 @@ class StrictReplay {
       network,
       isDeveloper: true,
       memory: this.#memory,
+      // No recording has blocks in it.
+      policy: believedPolicy(network.name),
       consent: this.#consent,
     });
   }

@@ -9,6 +9,7 @@
  * | seal | encrypts a seed that is in clear | |
  * | passphrase | changes what opens the seed | |
  * | adopt | brings it up to date from the node's database | |
+ * | forget-chain | lets the chain begin anew | |
  * | wipe | takes it away | |
  *
  * What it does not do: sign, or change what the owner allows.
@@ -24,6 +25,7 @@ import { adopt } from "./adopt.ts";
 import { backupCard } from "./card/backup.ts";
 import { checkCard, checkFilesOnly } from "./card/check.ts";
 import { isBusy } from "./card/folder.ts";
+import { forgetChain } from "./card/forget_chain.ts";
 import { restoreCard, type Talk } from "./card/restore.ts";
 import { changePassphrase, sealCard } from "./card/seal.ts";
 import { wipeCard } from "./card/wipe.ts";
@@ -39,6 +41,7 @@ const ACTIONS: ReadonlyMap<string, Action> = new Map<string, Action>([
   ["seal", (args) => sealCard(withoutFirst(args), talk())],
   ["passphrase", (args) => changePassphrase(withoutFirst(args), talk())],
   ["adopt", (args) => adopt(withoutFirst(args))],
+  ["forget-chain", onCard],
   ["wipe", (args) => wipeCard(withoutFirst(args), talk())],
 ]);
 
@@ -66,6 +69,7 @@ export async function cardOn(
     noMore(rest.words);
     return await checkCard(access, rest.options, prompter);
   }
+  if (name === "forget-chain") return forgetChain(access, rest);
   throw new UsageError(
     `Cannot run card ${JSON.stringify(name ?? "")} while a softkey runs with ` +
       "this card: stop it first",

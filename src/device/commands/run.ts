@@ -14,6 +14,7 @@ import { loadFastCurve } from "../../crypto/secp_wasm.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { ConfigError, describeError, UsageError } from "../../errors.ts";
 import type { Consent } from "../../policy/consent.ts";
+import { hasAlarm } from "../../signer/alarms.ts";
 import { nodeKeyOf, type SignerState } from "../../signer/handle.ts";
 import type { SqliteStore } from "../../store/sqlite.ts";
 import type { Change } from "../../store/store.ts";
@@ -33,6 +34,7 @@ import {
   openCardStore,
   readCardState,
 } from "../card_state.ts";
+import { chainNotice, describeAlarms } from "../chain_words.ts";
 import type { Desk } from "../desk.ts";
 import {
   folderOutput,
@@ -106,6 +108,9 @@ async function runCard(
   if (store.isNew) noteNewMemory(card);
   const state = readCardState(store, network);
   checkStanding(state);
+  const missing = chainNotice(state);
+  if (missing !== null) say(missing);
+  for (const alarm of describeAlarms(state)) say(alarm);
   const isDeveloper = options.developer;
   const parts = { card, state, secretFile, network, isDeveloper, mode };
   const signer = signerOf(parts);
@@ -183,6 +188,7 @@ async function serve(
   const access = { store, network, folder, desk, questions: book };
   const socket = await startOwnerSocket({ folder, access, say });
   if (book !== null) askHere(book);
+  if (hasAlarm(signer)) watch("alarm");
   note(desk, "started", `softkey started with the node at ${url}`);
   box.start();
   try {

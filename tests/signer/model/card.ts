@@ -25,6 +25,7 @@ import { messageType } from "../../../src/wire/message.ts";
 import { NOBODY } from "../../../src/wire/types.ts";
 import { decodeSignerError, SIGNER_ERROR_TYPE } from "../../../src/wire/vls.ts";
 import { INIT } from "../../broker/fake.ts";
+import { believing } from "../../support/believed.ts";
 import type { Asked, Side } from "../../support/peers.ts";
 import { YES } from "../../support/strict.ts";
 
@@ -88,7 +89,7 @@ export class Card {
       network: NETWORKS.regtest,
       isDeveloper: false,
       memory,
-      policy,
+      policy: believing(policy),
       allowlist,
       consent: YES,
     });

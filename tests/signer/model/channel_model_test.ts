@@ -316,6 +316,9 @@ function misreading({ only, read }: Misreading): Stepper {
         return record && read(record);
       },
       channelFundedBy: (outpoint) => memory.channelFundedBy(outpoint),
+      channels: () => memory.channels(),
+      chain: () => memory.chain(),
+      monitor: (id) => memory.monitor(id),
       get channelCount() {
         return memory.channelCount;
       },

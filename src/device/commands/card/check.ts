@@ -36,6 +36,7 @@ import {
   readCardIdentity,
   readCardState,
 } from "../../card_state.ts";
+import { describeChain } from "../../chain_words.ts";
 import type { CardAccess } from "../../owner/access.ts";
 import type { Prompter } from "../../prompt.ts";
 import { namesSealKey, unseal } from "../../seal_key.ts";
@@ -115,6 +116,7 @@ function reportMemory(
     node: node?.toHex() ?? labelled ?? "none yet",
     network: state.network ?? "not known yet",
     standing: describeStanding(state.standing),
+    ...(network === null ? {} : { chain: describeChain(state, network) }),
     "paired with": pairing === null
       ? "nobody yet"
       : `${pairing.brokerKey.toHex()} at ${pairing.url}`,
