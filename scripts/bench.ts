@@ -37,6 +37,7 @@ import { networkOf, RunningBroker } from "../tests/support/rig.ts";
 import { startSoftkey, untilSaid } from "../tests/support/softkey.ts";
 import type { FrameConn } from "../tests/support/standin/standin.ts";
 import { ms, percentile } from "../tests/support/stats.ts";
+import { measureChain } from "./bench/chain.ts";
 import { measureValidation } from "./bench/validation.ts";
 import { build, PROGRAMS } from "./build.ts";
 
@@ -99,6 +100,7 @@ async function main(): Promise<void> {
   );
   await measureClients(broker);
   await measureValidation();
+  await measureChain();
 }
 
 interface Programs {

@@ -31,6 +31,7 @@ import {
   readSealed,
 } from "../../card.ts";
 import {
+  type CardPairing,
   type CardState,
   identityOf,
   readCardIdentity,
@@ -41,6 +42,7 @@ import type { CardAccess } from "../../owner/access.ts";
 import type { Prompter } from "../../prompt.ts";
 import { namesSealKey, unseal } from "../../seal_key.ts";
 import { checkSealed, sealedKind, sealedNodeId } from "../../sealed_secret.ts";
+import { isPaired } from "../../setup/pairing.ts";
 import { describeStanding } from "../../standing.ts";
 import { isBusy, nodeIdIfAny, nodeIdOfSeed, nodeOnSeed } from "./folder.ts";
 
@@ -117,9 +119,7 @@ function reportMemory(
     network: state.network ?? "not known yet",
     standing: describeStanding(state.standing),
     ...(network === null ? {} : { chain: describeChain(state, network) }),
-    "paired with": pairing === null
-      ? "nobody yet"
-      : `${pairing.brokerKey.toHex()} at ${pairing.url}`,
+    "paired with": describePairing(pairing),
     generation: head.generation,
     head: head.hash.toHex(),
     values: `${values}, and ${deleted} deleted`,
@@ -307,3 +307,11 @@ const SECRET_FILES: ReadonlySet<string> = new Set([
   CARD_FILES.sealed,
   CARD_FILES.clear,
 ]);
+
+function describePairing(pairing: CardPairing | null): string {
+  if (pairing === null) return "nobody yet";
+  const { brokerKey, url } = pairing;
+  return isPaired(pairing)
+    ? `${brokerKey.toHex()} at ${url}`
+    : `nobody yet; it was set up for ${url}`;
+}
