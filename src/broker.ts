@@ -131,6 +131,8 @@ const INIT_SEQUENCE = 0;
 const SLOW_MS = 10_000;
 /** Longest name of a light's state that is kept. */
 const LONGEST_LED = 40;
+/** What the light of a softkey is called while its owner is needed. */
+const ALARM_LED = "alarm";
 
 /** Requests in, replies out. */
 export class Broker {
@@ -397,7 +399,8 @@ export class Broker {
   #takeLed(device: Device, payload: Uint8Array): void {
     device.led = printable(payload).slice(0, LONGEST_LED);
     const text = `device ${describeDevice(device)} shows ${device.led}`;
-    this.#options.log("debug", text);
+    if (device.led !== ALARM_LED) return this.#options.log("debug", text);
+    this.#logRarely("unusual", text, text);
   }
 
   /** Its card is not the newest: told to both owners, and not asked. */

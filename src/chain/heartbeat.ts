@@ -31,7 +31,7 @@ export type Pulse =
   | { readonly kind: "missing"; readonly why: string };
 
 /** Seconds after which a heartbeat is too old. */
-export function staleAfter(network: NetworkName): number {
+function staleAfter(network: NetworkName): number {
   return network === "regtest" || network === "signet" ? 5 : 3600;
 }
 

@@ -59,7 +59,7 @@ const NOT_KEPT: ReadonlySet<number> = new Set(
 );
 
 /** What is the same about two requests that are the same. */
-export function requestHash({ peerId, dbid, message }: SignerInput): string {
+function requestHash({ peerId, dbid, message }: SignerInput): string {
   const channel = new Uint8Array(8);
   new DataView(channel.buffer).setBigUint64(0, dbid);
   return createHash("sha256")

@@ -37,12 +37,12 @@ export interface Question {
 
 /** Asks the owner. */
 export interface Approver {
-  /** True for yes; anything else, and no answer in time, is no. */
-  ask(question: Question): Promise<boolean>;
+  /** True for yes. No is false from the owner, null when nobody answered. */
+  ask(question: Question): Promise<boolean | null>;
 }
 
 /** Says no. */
-export const REFUSER: Approver = { ask: () => Promise.resolve(false) };
+export const REFUSER: Approver = { ask: () => Promise.resolve(null) };
 
 /** Says yes. */
 export const CONSENTER: Approver = { ask: () => Promise.resolve(true) };
@@ -94,7 +94,7 @@ const MOST_ANSWERED = 256;
 interface Entry {
   readonly asked: WaitingQuestion;
   readonly timer: ReturnType<typeof setTimeout>;
-  readonly resolve: (isGranted: boolean) => void;
+  readonly resolve: (isGranted: boolean | null) => void;
 }
 
 /** Keeps questions until they are answered. */
@@ -110,14 +110,14 @@ export class QuestionBook implements Approver {
     this.#options = options;
   }
 
-  ask(question: Question): Promise<boolean> {
-    if (this.#isClosed) return Promise.resolve(false);
+  ask(question: Question): Promise<boolean | null> {
+    if (this.#isClosed) return Promise.resolve(null);
     if (this.#waiting.size >= MOST_WAITING) {
       this.#options.say(
         `refused, for ${MOST_WAITING} questions wait already: ` +
           printable(question.question),
       );
-      return Promise.resolve(false);
+      return Promise.resolve(null);
     }
     return this.#enter(question);
   }
@@ -145,7 +145,7 @@ export class QuestionBook implements Approver {
     const answeredAt = this.#options.now();
     const answered = { asked: entry.asked, isGranted, by, answeredAt };
     this.#remember(answered);
-    entry.resolve(isGranted);
+    entry.resolve(by === "deadline" ? null : isGranted);
     this.#tell(answered);
     return answered;
   }
@@ -166,9 +166,9 @@ export class QuestionBook implements Approver {
     this.#waiting.clear();
   }
 
-  #enter(question: Question): Promise<boolean> {
+  #enter(question: Question): Promise<boolean | null> {
     const { deadlineMs, now, say } = this.#options;
-    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const { promise, resolve } = Promise.withResolvers<boolean | null>();
     const id = ++this.#lastId;
     const askedAt = now();
     const asked: WaitingQuestion = {

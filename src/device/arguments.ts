@@ -87,11 +87,6 @@ export function wanted(
   throw new UsageError(`Missing --${name}: try softkey --help`);
 }
 
-/** The network that is named. @throws {UsageError} */
-export function wantedNetwork(options: Options): Network {
-  return networkNamed(wanted(options, "network"));
-}
-
 /** A network by its name. @throws {UsageError} */
 export function networkNamed(name: string): Network {
   if (isNetworkName(name)) return NETWORKS[name];

@@ -51,7 +51,7 @@ export function signerOf(
   >,
 ): SignerState {
   const { state, secretFile, network, isDeveloper, mode } = parts;
-  const { memory, policy, allowlist } = state;
+  const { memory, policy, allowlist, birthday } = state;
   return createSigner({
     secretFile,
     network,
@@ -59,6 +59,7 @@ export function signerOf(
     memory,
     policy,
     allowlist,
+    birthday,
     consent: { mode, granted: new Set(), declined: new Set() },
   });
 }

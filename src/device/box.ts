@@ -108,6 +108,8 @@ export class Box {
   #isIn = false;
   /** Whether the node of this connection has not introduced itself. */
   #isUnknown = true;
+  /** What the light shows; null before it was said. */
+  #light: string | null = null;
   /** What came before its node was let in. */
   #held: (() => void)[] = [];
 
@@ -133,8 +135,9 @@ export class Box {
     return this.#ended.promise;
   }
 
-  /** Tells the broker what the light shows. */
+  /** Tells the broker what the light shows, now and when it is back. */
   tellLed(name: string): void {
+    this.#light = name;
     this.#link.tell("led", new TextEncoder().encode(name));
   }
 
@@ -181,7 +184,10 @@ export class Box {
 
   #connected(): void {
     this.#lastReason = "";
+    const light = this.#light;
     this.#options.watch?.("connected");
+    // Who has just come does not know of an alarm that no event has changed.
+    if (light !== null && light === this.#light) this.tellLed(light);
     this.#shut();
     const key = nodeKeyOf(this.#options.desk.state);
     const who = key === null

@@ -150,14 +150,6 @@ export function readCardSecret(
   return readFile(`${folder}/${CARD_FILES.clear}`);
 }
 
-/** Puts a seed in clear on a card that has none. */
-export async function writeCardSecret(
-  { folder }: CardFolder,
-  secret: Uint8Array,
-): Promise<void> {
-  await makeFile(`${folder}/${CARD_FILES.clear}`, secret, 0o400);
-}
-
 /**
  * Overwrites the seed in clear and removes it. A disk that writes elsewhere
  * (flash, copy-on-write) may keep the old bytes: nothing here can help that.

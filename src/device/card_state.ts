@@ -8,6 +8,7 @@
  * | card/network | name of the network, UTF-8 | ours |
  * | card/pairing | the node that the owner consented to, see below | the owner's |
  * | card/standing | whether it is the last word, see below; missing: it is | ours |
+ * | card/birthday | u64: when its seed was made, Unix seconds; missing: not known | ours |
  * | card/nonce | u64: the last control nonce that was taken; missing: 0 | ours |
  * | answer/NNN | `answers.ts` | ours |
  * | policy | `policy/limits.ts`; missing: the defaults | the owner's |
@@ -28,7 +29,7 @@
  * @module
  */
 
-import { isNetworkName, type Network } from "../bitcoin/networks.ts";
+import { isNetworkName, type Network, NETWORKS } from "../bitcoin/networks.ts";
 import { sha256 } from "../crypto/hash.ts";
 import { describeError, StoreError, UsageError } from "../errors.ts";
 import { type Allowlist, createAllowlist } from "../policy/allowlist.ts";
@@ -65,6 +66,7 @@ const KEYS = {
   network: "card/network",
   pairing: "card/pairing",
   standing: "card/standing",
+  birthday: "card/birthday",
   nonce: "card/nonce",
   policy: "policy",
   allowlist: "allowlist",
@@ -107,6 +109,8 @@ export interface CardFacts {
   readonly pairing: CardPairing | null;
   /** Null in good standing. */
   readonly standing: Standing | null;
+  /** When its seed was made, Unix seconds; null for one from elsewhere. */
+  readonly birthday: bigint | null;
   /** The last control nonce that was taken. */
   readonly nonce: bigint;
 }
@@ -155,6 +159,7 @@ function decodeFacts(values: readonly StoredValue[]): CardFacts {
     network: decodeText(findIn(values, KEYS.network)),
     pairing: decodePairing(findIn(values, KEYS.pairing)),
     standing: decodeStanding(findIn(values, KEYS.standing)),
+    birthday: decodeTime(findIn(values, KEYS.birthday)),
     nonce: decodeNonce(findIn(values, KEYS.nonce)),
   };
 }
@@ -175,6 +180,12 @@ export function standingChange(standing: Standing | null): Change {
   const kind = STANDINGS[standing.kind];
   const record = { format: FORMAT, kind, generation, at } as const;
   return { key: KEYS.standing, value: encode(standingRecord, record) };
+}
+
+/** Writes when the seed was made, Unix seconds; null: not known. */
+export function birthdayChange(time: bigint | null): Change {
+  const value = time === null ? null : encode(u64, time);
+  return { key: KEYS.birthday, value };
 }
 
 /** Writes which network the card is for. */
@@ -201,7 +212,10 @@ export function networkFor(
   const own = networkOf(store);
   if (named === undefined) {
     if (own !== null) return own;
-    throw new UsageError("Missing --network: the card has none yet");
+    throw new UsageError(
+      "Missing --network: the card has none yet, want --network with one of " +
+        Object.keys(NETWORKS).join(", "),
+    );
   }
   const network = networkNamed(named);
   if (own === null || own.name === network.name) return network;
@@ -294,6 +308,10 @@ function decodeStanding(value: Uint8Array | undefined): Standing | null {
   const { kind, generation, at } = decode(standingRecord, value);
   const name = kind === STANDINGS.moved ? "moved" : "restored";
   return { kind: name, generation, at };
+}
+
+function decodeTime(value: Uint8Array | undefined): bigint | null {
+  return value === undefined ? null : decode(u64, value);
 }
 
 function decodeNonce(value: Uint8Array | undefined): bigint {

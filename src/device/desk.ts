@@ -18,7 +18,8 @@
  * | --- | --- |
  * | of a signature | before the reply leaves, in the commit of its state |
  * | of an HTLC's signature, after its commitment's line | with the next commit, after a second at most |
- * | of a refusal, a question, an answer | at once, in bounds (`line_limit.ts`) |
+ * | of what the owner answers | at once |
+ * | of a refusal, a question, one that nobody answered | at once, in bounds (`line_limit.ts`) |
  *
  * No signature costs two commits: where its state changes, the line rides along;
  * where nothing changes, the line is the commit. A request that is answered from
@@ -198,13 +199,13 @@ export class Desk {
   async #ask(question: Question): Promise<boolean> {
     const { approver, say, now } = this.#options;
     say(`asking the owner: ${question.question}`);
-    this.#noteAnswer("asked", question);
-    const isGranted = await approver.ask(question).catch((error) => {
+    this.#noteQuestion("asked", question.question, question);
+    const answer = await approver.ask(question).catch((error) => {
       say(`cannot ask the owner: ${describeError(error)}`);
-      return false;
+      return null;
     });
-    this.#noteAnswer(isGranted ? "approved" : "declined", question);
-    if (!isGranted) {
+    this.#noteAnswer(answer, question);
+    if (answer !== true) {
       this.#declined.set(question.key, now() + DECLINED_MS);
       return false;
     }
@@ -264,17 +265,25 @@ export class Desk {
     if (about === "alarm") this.#options.alarm?.(hasAlarm(this.#state));
   }
 
-  #noteAnswer(
-    kind: "asked" | "approved" | "declined",
-    { consentKind, question: text }: Question,
+  #noteAnswer(answer: boolean | null, question: Question): void {
+    const { question: text } = question;
+    // Nobody but the owner can bring about that he answers.
+    if (answer === true) {
+      this.#writer.tell({ kind: "approved", text, allowedBy: "the owner" });
+    } else if (answer === false) {
+      this.#writer.tell({ kind: "declined", text });
+    } else {
+      this.#noteQuestion("declined", `${text} Nobody answered`, question);
+    }
+  }
+
+  /** A line that the node can bring about by asking for things. */
+  #noteQuestion(
+    kind: "asked" | "declined",
+    text: string,
+    { consentKind }: Question,
   ): void {
-    // Nobody but the owner can bring about that he approves.
-    if (kind === "approved") {
-      this.#writer.tell({ kind, text, allowedBy: "the owner" });
-    } else {this.#writer.tellWithinBounds(
-        { kind, text },
-        `${kind} ${consentKind}`,
-      );}
+    this.#writer.tellEachWithinBounds({ kind, text }, `${kind} ${consentKind}`);
   }
 
   /** Says no for the card's standing. */

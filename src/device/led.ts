@@ -84,7 +84,7 @@ function reverseBits(byte: number): number {
 }
 
 /** What the light emits for a constant of the source. */
-export function emittedRgb(constant: number): Rgb {
+function emittedRgb(constant: number): Rgb {
   return [
     reverseBits(constant >> 16 & 0xff),
     reverseBits(constant >> 8 & 0xff),

@@ -46,7 +46,8 @@ export interface Keeping {
 /** Commits, and the lines that go with them. */
 export class LedgerWriter {
   readonly #options: WriterOptions;
-  readonly #limit = new LineLimit();
+  readonly #refusals = new LineLimit();
+  readonly #questions = new LineLimit("each");
   #waiting: NewLine[] = [];
   #timer: ReturnType<typeof setTimeout> | null = null;
 
@@ -76,8 +77,17 @@ export class LedgerWriter {
 
   /** A line that anybody who asks can bring about: of a kind, within bounds. */
   tellWithinBounds(entry: LedgerEntry, what: string): void {
+    this.#tellBy(this.#refusals, entry, what);
+  }
+
+  /** The same, but each one has its line while there is no flood of them. */
+  tellEachWithinBounds(entry: LedgerEntry, what: string): void {
+    this.#tellBy(this.#questions, entry, what);
+  }
+
+  #tellBy(limit: LineLimit, entry: LedgerEntry, what: string): void {
     const isDue = this.#collect();
-    const taken = this.#limit.take(entry, what, this.#options.now());
+    const taken = limit.take(entry, what, this.#options.now());
     if (taken !== null) this.#flush([this.#line(taken)]);
     else if (isDue) this.#flush([]);
   }
@@ -101,7 +111,9 @@ export class LedgerWriter {
 
   /** Counts whose time is over wait for the next commit. */
   #collect(isEnd = false): boolean {
-    const counts = this.#limit.due(this.#options.now(), isEnd);
+    const now = this.#options.now();
+    const counts = [this.#refusals, this.#questions]
+      .flatMap((limit) => limit.due(now, isEnd));
     this.#waiting.push(...counts.map((each) => this.#line(each)));
     return counts.length > 0;
   }

@@ -1,11 +1,14 @@
 /**
- * Bounds on lines that a request alone can bring about: refusals and questions.
+ * Bounds on lines that a request alone can bring about: refusals, questions, and
+ * questions that nobody answered.
  *
  * The book is bounded, and its oldest lines make room for new ones. Whoever could
  * have a thousand refusals written a second could have everything else forgotten.
  * So the same refusal is written once in ten minutes, another one of its kind
  * once a minute, and all together 60 at once and then one a minute; what is not
- * written is counted, and the count is.
+ * written is counted, and the count is. Questions come seldom, and the owner
+ * wants to find each: they have 60 lines and one a minute of their own, and
+ * nothing else holds them back.
  *
  * | what comes | what is written |
  * | --- | --- |
@@ -43,14 +46,20 @@ interface Tally {
 
 /** Decides which of many entries become lines. */
 export class LineLimit {
+  readonly #of: "kind" | "each";
   readonly #tallies = new Map<string, Tally>();
   #credit = BURST;
   #earned: number | null = null;
 
+  /** "each": a line for every entry, as long as any may be written. */
+  constructor(of: "kind" | "each" = "kind") {
+    this.#of = of;
+  }
+
   /** The entry when it is to be written; null when it was counted. */
   take(entry: LedgerEntry, what: string, now: number): LedgerEntry | null {
     const tally = this.#tallies.get(what) ?? this.#begin(entry, what, now);
-    const isNew = tally.written < 0 ||
+    const isNew = this.#of === "each" || tally.written < 0 ||
       entry.text !== tally.text && now - tally.written >= KIND_MS;
     if (!isNew || !this.#spend(now)) {
       tally.count += 1;

@@ -16,7 +16,7 @@
  */
 
 /** Every thing that can be missing, with its exit code. */
-export const MISSING = {
+const MISSING = {
   seed: 3,
   key: 4,
   rightKey: 5,

@@ -43,7 +43,7 @@ export type SealOptions = Pick<
 >;
 
 /** Least characters of a new passphrase. */
-export const LEAST_PASSPHRASE = 8;
+const LEAST_PASSPHRASE = 8;
 
 const LEAST_KEY_FILE = 32;
 const MOST_KEY_FILE = 1024 * 1024;

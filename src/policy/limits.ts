@@ -565,6 +565,26 @@ function isTexts(values: readonly unknown[]): values is readonly string[] {
   return values.every((value) => typeof value === "string");
 }
 
+/** Seconds after which a fee reference says nothing of what is paid now. */
+export const MAX_REFERENCE_AGE = 60 * 60;
+/** Seconds that the clock of whoever gave it may be ahead of ours. */
+export const MAX_REFERENCE_LEAD = 2 * 60 * 60;
+
+/** A fee reference, as long as its time is near enough; null for none. */
+export function currentReference(
+  reference: {
+    readonly feeratePerKw: number;
+    /** Unix seconds. */
+    readonly time: bigint;
+  } | null,
+  now: number,
+): number | null {
+  if (reference === null) return null;
+  const age = BigInt(now) - reference.time;
+  const isCurrent = age <= MAX_REFERENCE_AGE && age >= -MAX_REFERENCE_LEAD;
+  return isCurrent ? reference.feeratePerKw : null;
+}
+
 /**
  * The greatest feerate that a rule accepts: max_feerate_per_kw, or a multiple of
  * the fee reference where that is more, never above the hard limit.

@@ -18,6 +18,8 @@ import type { LogEffect, ReadyState } from "./state.ts";
 export interface Call {
   readonly state: ReadyState;
   readonly connection: ChannelId;
+  /** Satoshi per 1000 weight; null while nothing current is known. */
+  readonly feeReference: number | null;
   /** Applies the policy to this request. */
   readonly judge: Judge;
 }

@@ -116,9 +116,18 @@ export function applyChainState(state: ReadyState): Step {
         header: encodeHeader(previous.point.header),
         filterHeader: previous.filterHeader,
       },
-      birthday: 0n,
+      birthday: birthdayOf(state),
     }),
   );
+}
+
+/**
+ * Where a chain begins. With channels in use and no chain it begins near the tip:
+ * their fundings are taken as confirmed either way, and a chain that is months
+ * behind would have every HTLC refused that they offer.
+ */
+function birthdayOf(state: ReadyState): bigint {
+  return isStarted(state) ? state.birthday ?? 0n : 0n;
 }
 
 /** Seconds without a block that the owner hears of; regtest has no such time. */

@@ -50,7 +50,7 @@ import type {
 import type { Blocks, TrackedBlock } from "./tracker.ts";
 
 /** Slots of the ring of blocks: more than a reorg may ever take back. */
-export const BLOCK_SLOTS = 1024;
+const BLOCK_SLOTS = 1024;
 
 /** A number below 2^256, such as the work in a chain. */
 const work: Codec<bigint> = {
@@ -75,7 +75,7 @@ export const ORIGIN_BUILT_IN = 0;
 export const ORIGIN_NODE = 1;
 
 /** Which of the blocks in the ring count. */
-export const chainRecord = struct("chain", {
+const chainRecord = struct("chain", {
   origin: choice("origin", [ORIGIN_BUILT_IN, ORIGIN_NODE]),
   /** Height of the first block. */
   start: u32,
@@ -89,7 +89,7 @@ export const chainRecord = struct("chain", {
 export type ChainRecord = ValueOf<typeof chainRecord>;
 
 /** A block, with what the next one's rules ask for. */
-export const blockRecord = struct("block", {
+const blockRecord = struct("block", {
   height: u32,
   header: rawHeader,
   filterHeader,
@@ -234,7 +234,7 @@ export interface MonitorRecord extends MonitorState {
 }
 
 /** Monitors as they are on a card. */
-export const monitorRecord: Codec<MonitorRecord> = {
+const monitorRecord: Codec<MonitorRecord> = {
   name: "monitor",
   minSize: monitorCodec.minSize,
   maxSize: monitorCodec.maxSize,

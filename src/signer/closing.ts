@@ -63,7 +63,7 @@ export function checkMutualClose(
 ): readonly Write[] {
   const funding = fundingOf(call, channel, request.tx);
   checkClose(call.judge, viewClose(call, channel, funding, request), {
-    feeReference: call.state.feeReference,
+    feeReference: call.feeReference,
     isConsented: consentTo(call, request.tx),
   });
   const { id, record } = channel;

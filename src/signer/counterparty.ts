@@ -79,7 +79,7 @@ export function answerSignRemoteCommitment(
   checkCommitment(
     call.judge,
     commitmentView(channel, read, number, "counterparty"),
-    call.state.feeReference,
+    call.feeReference,
   );
   const writes = trackCommitment(call, channel, {
     broadcaster: "counterparty",

@@ -51,7 +51,11 @@ import { encodeSignerError, SIGNER_MESSAGES } from "../wire/vls.ts";
 import { type Allowlist, createAllowlist } from "../policy/allowlist.ts";
 import { type Consent, NO_CONSENT } from "../policy/consent.ts";
 import { createJudge, type Judge, type Warning } from "../policy/judge.ts";
-import { defaultPolicy, type Policy } from "../policy/limits.ts";
+import {
+  currentReference,
+  defaultPolicy,
+  type Policy,
+} from "../policy/limits.ts";
 import * as approval from "./approval.ts";
 import * as broadcast from "./broadcast.ts";
 import { KeyCache } from "./cache.ts";
@@ -106,6 +110,8 @@ export interface SignerOptions {
   readonly allowlist?: Allowlist;
   /** None unless given. */
   readonly consent?: Consent;
+  /** When the seed was made, Unix seconds; not known unless given. */
+  readonly birthday?: bigint | null;
 }
 
 /** A signer that waits for init. */
@@ -120,6 +126,7 @@ export function createSigner(options: SignerOptions): SignerState {
     allowlist: options.allowlist ?? createAllowlist([], network),
     consent: options.consent ?? NO_CONSENT,
     feeReference: null,
+    birthday: options.birthday ?? null,
     cache: new KeyCache(),
     secretFile: secretFile instanceof Secret
       ? secretFile
@@ -169,7 +176,13 @@ function answered<F extends Fields>(
       const noteUse = (question: string) => void questions.add(question);
       const consent = { ...state.consent, noteUse };
       const connection = { peerId, dbid };
-      const call = { state: { ...state, consent }, connection, judge };
+      const feeReference = currentReference(state.feeReference, now);
+      const call = {
+        state: { ...state, consent },
+        connection,
+        feeReference,
+        judge,
+      };
       const { reply, effects = [], writes = [] } = answer(call, read(message));
       return {
         state,
@@ -387,9 +400,10 @@ const SIGNER_ANSWERS: readonly Meeting[] = [
     writes: [],
   })),
   answered(SIGNER_MESSAGES.node_info, node.answerNodeInfo),
-  applied(SIGNER_MESSAGES.fee_reference, (state, { feeratePerKw }) => ({
-    // Believed within the owner's hard maximum, which every use of it applies.
-    state: { ...state, feeReference: feeratePerKw },
+  applied(SIGNER_MESSAGES.fee_reference, (state, feeReference) => ({
+    // Believed while it is current, and within the owner's hard maximum, which
+    // every use of it applies.
+    state: { ...state, feeReference },
     reply: encodeMessage(SIGNER_MESSAGES.fee_reference_reply, {}),
     effects: [],
     writes: [],

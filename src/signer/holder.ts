@@ -125,7 +125,7 @@ export function answerValidateCommitment(
   checkCommitment(
     call.judge,
     commitmentView(channel, read, number, "holder"),
-    call.state.feeReference,
+    call.feeReference,
   );
   checkSignatures(call, read, request);
   const writes = trackCommitment(call, channel, {

@@ -29,6 +29,7 @@
 
 import type { ChannelId } from "../keyderiv/channel.ts";
 import { createJudge } from "../policy/judge.ts";
+import { currentReference } from "../policy/limits.ts";
 import type { Codec, StructValue } from "../wire/codec.ts";
 import { type RequestName, REQUESTS } from "../wire/hsmd.ts";
 import { decodeMessage, messageType, type Row } from "../wire/message.ts";
@@ -290,8 +291,10 @@ export function describeStep(
   if (known === undefined || !isAnswered || state.kind !== "ready") return null;
   const [request, entry] = known;
   const { peerId, dbid, message } = input;
-  const judge = createJudge(state.policy, Math.floor(now / 1000));
-  const call = { state, connection: { peerId, dbid }, judge };
+  const seconds = Math.floor(now / 1000);
+  const judge = createJudge(state.policy, seconds);
+  const feeReference = currentReference(state.feeReference, seconds);
+  const call = { state, connection: { peerId, dbid }, feeReference, judge };
   const { kind } = entry;
   try {
     const words = entry.describe({ call, writes: step.writes }, message);

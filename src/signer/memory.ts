@@ -88,17 +88,17 @@ export const FRESH_NODE: NodeRecord = {
 };
 
 /** Key of a channel on the card. */
-export function channelKey({ peerId, dbid }: ChannelId): string {
+function channelKey({ peerId, dbid }: ChannelId): string {
   return `${RECORDS.channel.prefix}${peerId.toHex()}/${dbid}`;
 }
 
 /** Key of what the chain did to a channel, on the card. */
-export function monitorKey({ peerId, dbid }: ChannelId): string {
+function monitorKey({ peerId, dbid }: ChannelId): string {
   return `${CHAIN_RECORDS.monitor.prefix}${peerId.toHex()}/${dbid}`;
 }
 
 /** Key of a payment on the card. */
-export function paymentKey(hash: Sha256): string {
+function paymentKey(hash: Sha256): string {
   return `${RECORDS.payment.prefix}${hash.toHex()}`;
 }
 

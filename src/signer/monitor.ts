@@ -158,9 +158,6 @@ export interface MonitorState {
   readonly events: readonly ChannelEvent[];
 }
 
-/** Nothing has happened yet. */
-export const NO_EVENTS: MonitorState = { events: [] };
-
 // --------------------------------------------------------------------- watching
 
 /** What blocks must be searched for. */

@@ -171,7 +171,7 @@ function judgeHtlcTx(
     hasAnchors: context.isAnchored,
     amount,
     isHolder,
-  }, call.state.feeReference);
+  }, call.feeReference);
 }
 
 function spentAmount({ psbt }: OnchainRequest): Sat {

@@ -231,5 +231,3 @@ export const RECORDS = {
   payment: { prefix: "payment/", format: 1, codec: paymentRecord },
   node: { prefix: "node", format: 1, codec: nodeRecord },
 } as const;
-
-export type RecordKind = keyof typeof RECORDS;

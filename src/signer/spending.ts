@@ -95,7 +95,7 @@ export function holderCommitmentOn(
 }
 
 /** What of a funding output is ours. */
-export function channelClaim(
+function channelClaim(
   { record, funding }: ChannelOutput,
 ): bigint {
   const commitment = holderCommitmentOn(record, funding.outpoint);

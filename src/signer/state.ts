@@ -28,6 +28,7 @@ import type { Consent } from "../policy/consent.ts";
 import type { Policy } from "../policy/limits.ts";
 import type { RuleTag } from "../policy/rules.ts";
 import type { NodeId } from "../wire/types.ts";
+import type { FeeReference } from "../wire/vls.ts";
 import type { KeyCache } from "./cache.ts";
 import type { Memory, Write } from "./memory.ts";
 import type { BlockIntake } from "./tracker.ts";
@@ -47,8 +48,10 @@ export interface Ownership {
   readonly policy: Policy;
   readonly allowlist: Allowlist;
   readonly consent: Consent;
-  /** Satoshi per 1000 weight that the broker last reported; null for never. */
-  readonly feeReference: number | null;
+  /** What the broker last reported of fees; null for never. */
+  readonly feeReference: FeeReference | null;
+  /** When the seed was made, Unix seconds; null for not known. */
+  readonly birthday: bigint | null;
 }
 
 /** What holds before and after init. */

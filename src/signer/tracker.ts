@@ -76,10 +76,7 @@ import { type Attestation, isAttested } from "../wire/txoo.ts";
 import type { BlockHash } from "../wire/types.ts";
 
 /** The rule that a block breaks which is refused. */
-export const CHAIN_RULE = "policy-chain-validated";
-
-/** Blocks that a reorg may take back, as in VLS. */
-export const DEFAULT_MAX_REORG = 100;
+const CHAIN_RULE = "policy-chain-validated";
 
 /** What the owner chose to believe. */
 export interface TrackerRules {

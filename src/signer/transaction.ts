@@ -258,7 +258,7 @@ function judgeSplice(
   }, isConsented);
   const spending = { psbt, tx, utxos: [], mayBeEarly: true, protection: null };
   const view = viewSpend(call, spending);
-  const { feeReference } = call.state;
+  const { feeReference } = call;
   const { fee } = checkSpend(call.judge, view, {
     feeReference,
     isConsented,

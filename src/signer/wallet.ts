@@ -142,7 +142,7 @@ function judgeSpend(
   if (!isSigned) return [];
   const spending = { psbt, tx, utxos, mayBeEarly: false, protection };
   const { fee } = checkSpend(call.judge, viewSpend(call, spending), {
-    feeReference: call.state.feeReference,
+    feeReference: call.feeReference,
     isConsented: consentTo(call, tx),
     isGiftConsented: consentToGift(call, tx),
   });

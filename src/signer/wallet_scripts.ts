@@ -31,16 +31,16 @@ const OUTPUT_KEY_ORIGIN = 0x02;
 const OUTPUT_TAP_KEY_ORIGIN = 0x07;
 
 /** How far beyond the last index in use outputs without a path are looked for. */
-export const LOOKAHEAD = 500;
+const LOOKAHEAD = 500;
 /** How far beyond it an index may lie that an output names. */
-export const REACH = 100_000;
+const REACH = 100_000;
 /** Never derive more scripts than this to find one. */
 const MOST_SCANNED = 20_000;
 
 const tapTweak = taggedHash("TapTweak");
 
 /** BIP 341: version 1, the key tweaked by its own hash; no script tree. */
-export function p2trOf(key: PubKey): Uint8Array {
+function p2trOf(key: PubKey): Uint8Array {
   const x = key.subarray(1);
   const even = asPubKey(Uint8Array.of(2, ...x));
   const output = addToPoint(even, tapTweak(x));

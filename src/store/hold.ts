@@ -29,7 +29,7 @@ import {
 } from "./sum.ts";
 
 /** From how many pages on the log is copied into the file. */
-export const LOG_PAGES = 1_000;
+const LOG_PAGES = 1_000;
 /** A page of the log: the page's bytes and a header. */
 const LOG_PAGE_SIZE = 4_096 + 24;
 const LOG_HEADER_SIZE = 32;

@@ -23,7 +23,7 @@ import { StoreError } from "../errors.ts";
 import { damaged } from "./faults.ts";
 
 /** `RHSK`, at offset 68 of the file. */
-export const APPLICATION_ID = 0x5248_534b;
+const APPLICATION_ID = 0x5248_534b;
 
 /** What makes schema n+1 from schema n; the first makes an empty file a card. */
 export const MIGRATIONS: readonly string[] = [

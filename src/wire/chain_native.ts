@@ -60,7 +60,10 @@ export const NATIVE_CHAIN_MESSAGES = table({
     maxReorg: u32,
     /** None when the tip is the lowest block that is kept. */
     previous: option(previousBlock),
-    /** When its seed was made, Unix seconds; 0 for unknown. */
+    /**
+     * When its seed was made, Unix seconds: nothing before it concerns the
+     * device. 0 for unknown, or where the chain is to begin near the tip.
+     */
     birthday: u64,
   }),
   chain_start: request(3104, {

@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import type { LED_ROWS } from "../../src/device/led.ts";
 import { openNodeSelf } from "../../src/broker/node_self.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { pairingFingerprint } from "../../src/mqtt/fingerprint.ts";
@@ -139,6 +140,14 @@ Deno.test("The light of a device is in the log, and nothing of a liar's", async 
   const device = await node.start();
   device.publish("led", new TextEncoder().encode("Signing"));
   assert.ok(node.log.some((line) => line.endsWith("shows Signing")));
+  const alarm = "alarm" satisfies keyof typeof LED_ROWS;
+  device.publish("led", new TextEncoder().encode(alarm));
+  device.publish("led", new TextEncoder().encode(alarm));
+  const shown = node.log.filter((line) => / shows (Signing|alarm)$/.test(line));
+  assert.deepEqual(shown.map((line) => line.split(" ")[0]), [
+    "debug",
+    "unusual",
+  ]);
   device.publish("led", new Uint8Array(5000).fill(27));
   assert.ok(node.log.every((line) => line.length < 200));
   assert.ok(node.log.every((line) => !line.includes("\x1b")));

@@ -123,7 +123,7 @@ Deno.test("an answer at the softkey's own terminal is told to who comes late", (
 
 Deno.test("what nobody answered in time is refused, and so it says", () =>
   withSoftkey(async ({ folder, book }) => {
-    assert.equal(await book.ask(question("a")), false);
+    assert.equal(await book.ask(question("a")), null);
     const late = await approve(folder, "1");
     assert.equal(late.code, 1);
     assert.match(late.err, /it was refused: nobody answered in time$/m);

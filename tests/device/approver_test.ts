@@ -48,7 +48,7 @@ function openTerminal(deadlineMs?: number) {
 }
 
 Deno.test("who does not ask says no, or yes, at once", async () => {
-  assert.equal(await REFUSER.ask(question("a")), false);
+  assert.equal(await REFUSER.ask(question("a")), null);
   assert.equal(await CONSENTER.ask(question("a")), true);
 });
 
@@ -70,14 +70,14 @@ Deno.test("the owner's y allows, n refuses, anything else is asked again", async
 
 Deno.test("an owner who says nothing in time refuses", async () => {
   const { book, hangUp, shown } = openTerminal(5);
-  assert.equal(await book.ask(question("a")), false);
+  assert.equal(await book.ask(question("a")), null);
   assert.match(shown(), /\nrefused: nobody answered in time\n$/);
   await hangUp();
 });
 
 Deno.test("a question needs no terminal, and its deadline is kept", async () => {
   const { book, said } = openBook(5);
-  assert.equal(await book.ask(question("a")), false);
+  assert.equal(await book.ask(question("a")), null);
   assert.deepEqual(book.waiting(), []);
   assert.deepEqual(said, [
     "question 1 waits 0 s for your answer: softkey approve 1",
@@ -134,7 +134,7 @@ Deno.test("a terminal that goes away leaves its question to the others", async (
 Deno.test("the 65th question that waits is refused at once, with a line", async () => {
   const { book, said } = openBook();
   for (let i = 0; i < 64; i++) void book.ask(question(`${i}`));
-  assert.equal(await book.ask(question("late")), false);
+  assert.equal(await book.ask(question("late")), null);
   assert.match(said.at(-1) ?? "", /64 questions wait already: Send late\?$/);
   assert.equal(book.waiting().length, 64);
   book.answer(7, true, "elsewhere");
@@ -155,7 +155,7 @@ Deno.test("a book that is closed answers nothing that waited, and asks nothing",
   let isAnswered = false;
   void book.ask(question("a")).then(() => isAnswered = true);
   book.close();
-  assert.equal(await book.ask(question("b")), false);
+  assert.equal(await book.ask(question("b")), null);
   assert.equal(book.answer(1, true, "elsewhere"), null);
   assert.equal(isAnswered, false);
   assert.equal(said.length, 1);
@@ -178,7 +178,7 @@ Deno.test("whatever is answered, each question ends once, as it was answered fir
     const { book } = openBook();
     const heard: AnsweredQuestion[] = [];
     book.listen({ answered: (answered) => heard.push(answered) > 0 });
-    const asked: Promise<boolean>[] = [];
+    const asked: Promise<boolean | null>[] = [];
     const first = new Map<number, boolean>();
     for (const step of steps) {
       if (step.act === "ask") {

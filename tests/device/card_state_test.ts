@@ -10,6 +10,7 @@ import { NETWORKS } from "../../src/bitcoin/networks.ts";
 import {
   allowlistChange,
   bindIdentity,
+  birthdayChange,
   identityChange,
   identityOf,
   networkChange,
@@ -40,10 +41,12 @@ const holding = (...changes: readonly Change[]) => ({
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
 
 Deno.test("a new card is in good standing, unpaired, without network or nonce", () => {
-  const { network, pairing, standing, nonce, node } = readCardFacts(holding());
+  const { network, pairing, standing, nonce, node, birthday } = readCardFacts(
+    holding(),
+  );
   assert.deepEqual(
-    [network, pairing, standing, nonce, node],
-    [null, null, null, 0n, null],
+    [network, pairing, standing, nonce, node, birthday],
+    [null, null, null, 0n, null, null],
   );
 });
 
@@ -88,6 +91,13 @@ Deno.test("pairing, standing, network and nonce are read as they were written", 
   assert.deepEqual([...none.load()], []);
 });
 
+Deno.test("a birthday is eight bytes, or not known", () => {
+  const change = birthdayChange(0x65536500n);
+  assert.equal(change.value?.toHex(), "0000000065536500");
+  assert.equal(readCardFacts(holding(change)).birthday, 0x65536500n);
+  assert.equal(readCardFacts(holding(birthdayChange(null))).birthday, null);
+});
+
 Deno.test("records have the bytes that the table says", () => {
   const at = 0x0102030405060708n;
   assert.equal(
@@ -107,7 +117,14 @@ Deno.test("records have the bytes that the table says", () => {
 });
 
 Deno.test("a record of a later format is not guessed at", () => {
-  for (const key of ["card/standing", "card/pairing", "card/nonce"]) {
+  for (
+    const key of [
+      "card/standing",
+      "card/pairing",
+      "card/nonce",
+      "card/birthday",
+    ]
+  ) {
     const store = holding({ key, value: new Uint8Array(18).fill(9) });
     assert.throws(
       () => readCardFacts(store),

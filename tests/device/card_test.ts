@@ -17,7 +17,6 @@ import {
   readCardSecret,
   readSealed,
   replaceSealed,
-  writeCardSecret,
   writeSealed,
 } from "../../src/device/card.ts";
 import { openCardStore } from "../../src/device/card_state.ts";
@@ -44,6 +43,7 @@ import {
   SEED,
   typing,
   withCard,
+  writeCardSecret,
 } from "../support/card_folder.ts";
 
 const modeOf = (path: string) => (Deno.statSync(path).mode ?? 0) & 0o777;

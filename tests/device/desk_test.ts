@@ -299,9 +299,9 @@ const asking: Play = ({ message }, consent) => {
 /** An owner who answers when the test does. */
 class FakeOwner implements Approver {
   readonly asked: Question[] = [];
-  readonly answers: ((isGranted: boolean) => void)[] = [];
+  readonly answers: ((answer: boolean | null) => void)[] = [];
 
-  ask(question: Question): Promise<boolean> {
+  ask(question: Question): Promise<boolean | null> {
     this.asked.push(question);
     return new Promise((resolve) => this.answers.push(resolve));
   }
@@ -456,13 +456,50 @@ Deno.test("what the owner is asked, and says, is in the book", async () => {
   const second = desk.serve(request(3));
   owner.answers[1]?.(false);
   await second;
-  // Another question within a minute is counted, what came of it is not.
   assert.deepEqual(bookOf(store).slice(3), [
+    "asked | Send 3?",
     "declined | Send 3?",
     "refused | sign_message: no",
   ]);
+  const third = desk.serve(request(5));
+  owner.answers[2]?.(null);
+  await third;
+  const fourth = desk.serve(request(7));
+  owner.answers[3]?.(false);
+  await fourth;
+  // Refusals are bounded, answers are not.
+  assert.deepEqual(bookOf(store).slice(6), [
+    "asked | Send 5?",
+    "declined | Send 5? Nobody answered",
+    "asked | Send 7?",
+    "declined | Send 7?",
+  ]);
   desk.close();
-  assert.match(bookOf(store)[5] ?? "", /^asked \| … and 1 more/);
+});
+
+Deno.test("questions that nobody answers do not fill the book, an owner's answer is in it", async () => {
+  const isOwners = (key: string) => Number(key) > 200;
+  const { desk, store } = readyDesk({
+    play: asking,
+    approver: {
+      ask: ({ key }) => Promise.resolve(isOwners(key) ? false : null),
+    },
+    mode: "ask",
+  });
+  for (let number = 1; number < 210; number += 2) {
+    await desk.serve(request(number));
+  }
+  const book = bookOf(store);
+  const asked = book.filter((line) => /^asked|Nobody answered$/.test(line));
+  assert.equal(asked.length, 60);
+  assert.deepEqual(
+    book.filter((line) => /^declined.*[?]$/.test(line)),
+    [201, 203, 205, 207, 209].map((number) => `declined | Send ${number}?`),
+  );
+  desk.close();
+  const counts = bookOf(store).slice(book.length).join("\n");
+  assert.match(counts, /asked \| … and 75 more of asked unknown_destination/);
+  assert.match(counts, /declined \| … and 70 more of declined unknown_/);
 });
 
 Deno.test("what the owner does is put down at once", () => {

@@ -116,6 +116,14 @@ Deno.test("without a terminal each thing that is missing has its sentence", () =
     assert.equal(keyless.code, 4);
     assert.deepEqual(await seedsIn(folder), []);
     const key = `${folder}/key`;
+    // As a setup leaves it that was killed before the seed was stored.
+    await Deno.writeTextFile(file, "words", { mode: 0o400 });
+    const stuck = await runSoftkey(...all, "--key-file", key);
+    assert.equal(stuck.code, 9);
+    assert.match(stuck.err, /belongs to no seed on this card, .* remove this/);
+    assert.equal(await Deno.readTextFile(file), "words");
+    assert.deepEqual(await seedsIn(folder), []);
+    await Deno.remove(file);
     const made = await runSoftkey(...all, "--key-file", key);
     assert.equal(made.code, 0, made.err);
     assert.deepEqual(await seedsIn(folder), ["seed.sealed"]);

@@ -184,6 +184,16 @@ Deno.test("the node is asked who it is: before it is paired, and by logging in a
     assert.equal(refused.code, 7, refused.err);
     assert.match(refused.err, new RegExp(`refuses this seed.*${OTHER_NODE}`));
     assert.equal(await hasSeed(folder), false);
+    const nameless = await runSoftkey(
+      ...["restore", "--card", `${folder}/unnamed`],
+      ...[...from, "--broker", node.url],
+    );
+    assert.equal(nameless.code, 2);
+    assert.match(nameless.out, /paired already, and tells .* its network nei/);
+    assert.match(
+      nameless.err,
+      /Missing --network: .* want --network with one of bitcoin, testnet, /,
+    );
     const taken = await runSoftkey(...ours);
     assert.equal(taken.code, 0, taken.err);
     assert.match(taken.out, new RegExp(`is ${ABOUT_NODE}: this is its seed`));

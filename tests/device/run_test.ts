@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { NETWORKS } from "../../src/bitcoin/networks.ts";
-import { openCard, writeCardSecret } from "../../src/device/card.ts";
+import { openCard } from "../../src/device/card.ts";
 import { openCardStore, standingChange } from "../../src/device/card_state.ts";
 import {
   candidateOfFile,
@@ -24,6 +24,7 @@ import { REQUESTS } from "../../src/wire/hsmd.ts";
 import { decodeMessage, encodeMessage } from "../../src/wire/message.ts";
 import type { BlockHash } from "../../src/wire/types.ts";
 import { INIT } from "../broker/fake.ts";
+import { writeCardSecret } from "../support/card_folder.ts";
 import { freePort } from "../support/paths.ts";
 import { startNode } from "../support/node.ts";
 import {

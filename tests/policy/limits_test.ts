@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
 import { DecodeError, UsageError } from "../../src/errors.ts";
 import {
+  currentReference,
   decodePolicy,
   defaultPolicy,
   describePolicy,
@@ -227,6 +228,19 @@ for (const [text, problem] of Object.entries(DAMAGED)) {
     );
   });
 }
+
+Deno.test("A fee reference counts for an hour, and two hours before its time", () => {
+  const time = 1_700_000_000;
+  const reference = { feeratePerKw: 5000, time: BigInt(time) };
+  const at = (offset: number) => currentReference(reference, time + offset);
+  assert.deepEqual(
+    [-7201, -7200, 0, 3600, 3601].map(at),
+    [null, 5000, 5000, 5000, null],
+  );
+  assert.equal(currentReference(null, time), null);
+  const never = { feeratePerKw: 5000, time: (1n << 64n) - 1n };
+  assert.equal(currentReference(never, time), null);
+});
 
 Deno.test("The ceiling follows the reference between the limit and the hard limit", () => {
   const cases: readonly (readonly [number | null, number])[] = [

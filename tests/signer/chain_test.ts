@@ -656,6 +656,23 @@ Deno.test("A signer with channels in use takes a first block, and says so", () =
   assert.match(again.refusal ?? "", /there is one, at block 4/);
 });
 
+Deno.test("A seed's birthday is said, but for a chain that begins near the tip", () => {
+  const node = new TestNode();
+  const said = () => {
+    const state = { ...node.state, birthday: 1_700_000_000n };
+    const { reply } = node.try(
+      fed(encodeMessage(NATIVE.chain_state, {})),
+      state,
+    );
+    return decodeMessage(NATIVE.chain_state_reply, reply).birthday;
+  };
+  assert.equal(chainStateOf(node).birthday, 0n);
+  assert.equal(said(), 1_700_000_000n);
+  new TestChannel(node).open().move();
+  assert.equal(chainStateOf(node).isStarted, false);
+  assert.equal(said(), 0n);
+});
+
 Deno.test("An HTLC that expired before the chain came is no alarm", () => {
   const node = new TestNode();
   const channel = new TestChannel(node, { push: 300_000_000n }).open();

@@ -170,6 +170,7 @@ Deno.test("money that the allowlist lets go names the entry, and only then", () 
   const line = describeStep({ ...step, state: owned, grounds: [] }, input, 0);
   assert.equal(line?.allowedBy, `allowlist: address:${listed}`);
   const call: Call = {
+    feeReference: null,
     state: owned,
     connection: { peerId: NOBODY, dbid: 0n },
     judge: createJudge(state.policy, 0),
@@ -185,6 +186,7 @@ Deno.test("all that a signature rests on is named, once, in bounds", () => {
   const { state } = firstStep("sign_withdrawal");
   const policy = withFilter(state.policy, []);
   const call: Call = {
+    feeReference: null,
     state: { ...state, policy },
     connection: { peerId: NOBODY, dbid: 0n },
     judge: createJudge(policy, 0),

@@ -24,7 +24,6 @@ import {
   type KnownCommitment,
   mayForget,
   type MonitorState,
-  NO_EVENTS,
   openOutputs,
   type OutputRole,
   takeBlock,
@@ -126,6 +125,9 @@ function search(
   for (const tx of txs) found.take(tx, txidOf(tx));
   return found.findings;
 }
+
+/** Nothing has happened yet. */
+const NO_EVENTS: MonitorState = { events: [] };
 
 /** A chain of blocks, each with these transactions, from a height on. */
 function play(

@@ -9,7 +9,14 @@ import assert from "node:assert/strict";
 import { publicKey } from "../../src/crypto/secp.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import { type Arguments, readArguments } from "../../src/device/arguments.ts";
-import { type Card, openCard, writeSealed } from "../../src/device/card.ts";
+import {
+  type Card,
+  CARD_FILES,
+  type CardFolder,
+  makeFile,
+  openCard,
+  writeSealed,
+} from "../../src/device/card.ts";
 import {
   bindIdentity,
   networkChange,
@@ -37,6 +44,14 @@ export const NODE: string = publicKey(
 ).toHex();
 /** When it all happens. */
 export const NOW: number = Date.UTC(2026, 0, 31, 12, 30);
+
+/** Puts a seed in clear on a card, as earlier softkeys did. */
+export async function writeCardSecret(
+  { folder }: CardFolder,
+  secret: Uint8Array,
+): Promise<void> {
+  await makeFile(`${folder}/${CARD_FILES.clear}`, secret, 0o400);
+}
 
 /** What is in the folder that {@link withCard} makes. */
 export interface CardFixture {

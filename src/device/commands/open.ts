@@ -79,19 +79,6 @@ export async function wantNoSoftkey(
   );
 }
 
-/** Opens the memory of a card that has one, for one use. */
-export function withCardStore<T>(
-  folder: string,
-  use: (store: SqliteStore) => T,
-): T {
-  const store = openExisting(folder);
-  try {
-    return use(store);
-  } finally {
-    store.close();
-  }
-}
-
 /** Options that name a file: the softkey runs in another folder. */
 const FILE_OPTIONS: ReadonlySet<string> = new Set(
   [

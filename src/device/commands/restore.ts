@@ -130,8 +130,8 @@ async function askNode(url: string, card: Card): Promise<Asked> {
   } catch (error) {
     if (!(error instanceof OwnerError)) throw error;
     print(
-      "The node is paired already: it is asked again as soon as the seed is " +
-        "known.",
+      "The node is paired already, and tells a card without its seed nothing, " +
+        "its network neither: it is asked again as soon as the seed is known.",
     );
     return { ...NOBODY, isClosed: true };
   } finally {

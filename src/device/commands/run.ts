@@ -211,12 +211,10 @@ function askerFor(
   prompter: Prompter | null,
 ): ((question: string) => Promise<boolean>) | null {
   if (book !== null) {
-    return (question) =>
-      book.ask({
-        consentKind: "pairing",
-        key: `pairing ${question}`,
-        question,
-      });
+    return async (question) => {
+      const key = `pairing ${question}`;
+      return await book.ask({ consentKind: "pairing", key, question }) === true;
+    };
   }
   if (prompter === null) return null;
   return async (question) => {

@@ -118,8 +118,8 @@ export class PairingGate implements Gate {
           "or --yes)",
       );
     }
-    const question = `${capital(who)}.\nThe node's log shows its fingerprint ` +
-      "too. Pair with this node?";
+    const question = `${capital(who)}.\nThe node's log or terminal shows its ` +
+      "fingerprint too. Pair with this node?";
     if (await ask(question)) return this.#pair(key, "the owner");
     throw new OwnerError("consent", `Cannot serve the node: ${who}, refused`);
   }

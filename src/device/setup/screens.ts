@@ -39,8 +39,8 @@ export function contactScreen(node: NodeFacts, network: string): string[] {
       ? ["  node id      none yet: this card's seed will make it"]
       : ["  node id", `  ${expectedNode}`]),
     "",
-    "The node's log shows the same fingerprint for this device. If it",
-    "shows another one, you are talking to another node: answer no.",
+    "The node's log or terminal shows the same fingerprint for this",
+    "device. Another one is of another node: then answer no.",
   ];
 }
 
@@ -74,7 +74,7 @@ export function beforeWordsScreen(count: number): string[] {
 }
 
 /** The words of a new seed. */
-export function wordsScreen(words: Secret, note: string): Secret {
+function wordsScreen(words: Secret, note: string): Secret {
   const list = textOf(words).split(" ");
   const rows = Math.ceil(list.length / 3);
   const cell = (at: number) =>
@@ -100,7 +100,7 @@ export function wordsScreen(words: Secret, note: string): Secret {
 }
 
 /** A question for one of the words. */
-export function typeBackQuestion(position: number): string {
+function typeBackQuestion(position: number): string {
   return `Word ${position} from your paper (hidden while you type): `;
 }
 
@@ -115,7 +115,7 @@ export function typingScreen(): string[] {
 }
 
 /** How far the typing of words has come. */
-export function typingQuestion(count: number): string {
+function typingQuestion(count: number): string {
   return count === 0
     ? "Words: "
     : `${count} words so far. More, or Enter alone when that is all: `;

@@ -1,8 +1,8 @@
 /**
  * The one moment in which a card gets its seed.
  *
- * What belongs to the seed (network, pairing, standing) is committed to the
- * memory first, the sealed seed is linked into place last. Killed between the
+ * What belongs to the seed (network, pairing, standing, birthday) is committed to
+ * the memory first, the sealed seed is linked into place last. Killed between the
  * two, the card has no seed, and the next setup writes all of it anew; a seed is
  * never there without its standing.
  *
@@ -15,9 +15,11 @@ import type { Network } from "../../bitcoin/networks.ts";
 import type { Change, Store } from "../../store/store.ts";
 import { type Card, writeSealed } from "../card.ts";
 import {
+  birthdayChange,
   identityChange,
   networkChange,
   pairingChange,
+  readCardFacts,
   readCardState,
   standingChange,
 } from "../card_state.ts";
@@ -63,6 +65,7 @@ function changesOf(all: ToStore): readonly Change[] {
     networkChange(network.name),
     ...pairingOf(all),
     ...standingOf(all),
+    ...birthdayOf(all),
   ];
 }
 
@@ -87,6 +90,14 @@ function standingOf(
   if (isOwn) return [];
   const { generation } = store.head;
   return [standingChange({ kind: "restored", generation, at: BigInt(now) })];
+}
+
+/** A new seed's is now; one that lived elsewhere is older than anybody says. */
+function birthdayOf({ store, candidate, now }: ToStore): readonly Change[] {
+  if (candidate.isNew) return [birthdayChange(BigInt(Math.floor(now / 1000)))];
+  const { node, birthday } = readCardFacts(store);
+  const isOwn = node !== null && node.toHex() === candidate.nodeId;
+  return birthday === null || isOwn ? [] : [birthdayChange(null)];
 }
 
 function describeStored({ candidate, node }: ToStore): string {

@@ -16,6 +16,7 @@
  */
 
 import { WORD_COUNTS } from "../../crypto/words.ts";
+import { describeError } from "../../errors.ts";
 import { SecretFileError } from "../../keyderiv.ts";
 import type { Options } from "../arguments.ts";
 import { makeFile, randomBytes } from "../card.ts";
@@ -35,6 +36,15 @@ import {
 import { readNamed } from "./prepare.ts";
 import { textOf } from "./screens.ts";
 import type { Candidate, Plan } from "./state.ts";
+
+/**
+ * Whoever was killed between the words and the seal left words that nothing
+ * needs. Nobody can tell those from the words of another card: the owner says.
+ */
+const LEFT_WORDS =
+  "it is there already, and belongs to no seed on this card, " +
+  "which has none; want a new file, or remove this one: that is safe if a " +
+  "setup that was cut short left it, not if it has the words of another card";
 
 /** What stands in for a person. */
 export interface Unattended {
@@ -115,9 +125,9 @@ async function makeNew({ options, plan }: Unattended): Promise<Candidate> {
     await makeFile(path, content, 0o400);
   } catch (cause) {
     const why = cause instanceof Deno.errors.AlreadyExists
-      ? "it is there already"
-      : String(cause);
-    const text = `Cannot write --words-file ${path}: ${why}, want a new file`;
+      ? LEFT_WORDS
+      : `${describeError(cause)}, want a new file`;
+    const text = `Cannot write --words-file ${path}: ${why}`;
     throw new OwnerError("terminal", text, { cause });
   }
   return candidate;

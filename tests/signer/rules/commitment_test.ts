@@ -13,7 +13,10 @@ import {
   compareOutputs,
 } from "../../../src/lightning/scripts.ts";
 import type { RuleTag } from "../../../src/policy/rules.ts";
+import { encodeMessage } from "../../../src/wire/message.ts";
 import type { HsmHtlc } from "../../../src/wire/types.ts";
+import { SIGNER_MESSAGES } from "../../../src/wire/vls.ts";
+import { fed } from "../../support/blocks.ts";
 import {
   type Alteration,
   ANCHORS,
@@ -608,6 +611,31 @@ Deno.test("dust is named for what it is", () => {
       ).sort(compareOutputs),
     }),
   });
+});
+
+Deno.test("a fee reference raises the bound while it is current by our clock", () => {
+  const node = new TestNode({ limits: { max_feerate_per_kw: "2000" } });
+  const channel = new TestChannel(node, { type: PLAIN, push: 300_000_000n })
+    .open();
+  const refusal = () =>
+    node.try(channel.signTheirs(1n, { ...channel.content, feerate: 2001 }))
+      .refusal ?? "";
+  const tell = (time: number) =>
+    node.do(fed(encodeMessage(SIGNER_MESSAGES.fee_reference, {
+      feeratePerKw: 1000,
+      time: BigInt(time),
+    })));
+  assert.match(refusal(), /fee-range/);
+  tell(node.now);
+  assert.equal(refusal(), "");
+  node.now += 3600;
+  assert.equal(refusal(), "");
+  node.now += 1;
+  assert.match(refusal(), /fee-range/);
+  tell(node.now + 7200);
+  assert.equal(refusal(), "");
+  tell(node.now + 7201);
+  assert.match(refusal(), /fee-range/);
 });
 
 Deno.test("a peer that pays may raise fees up to the hard maximum", () => {

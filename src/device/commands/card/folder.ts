@@ -24,7 +24,7 @@ import { type SealOptions, unseal, type Unsealed } from "../../seal_key.ts";
 import { sealedNodeId } from "../../sealed_secret.ts";
 
 /** Whether anything in a folder is a card's. */
-export async function isCardFolder(folder: string): Promise<boolean> {
+async function isCardFolder(folder: string): Promise<boolean> {
   for (const file of Object.values(CARD_FILES)) {
     if (await isThere(`${folder}/${file}`)) return true;
   }

@@ -84,7 +84,7 @@ export async function restoreCard(
 }
 
 /** What is in a backup, and what a restored card is, in lines for its owner. */
-export function restoreMeaning(
+function restoreMeaning(
   { backup, dump, facts, nodeId, isMove }: BackupContent,
   now: number,
 ): readonly string[] {

@@ -64,7 +64,7 @@ export interface CardLoss {
 }
 
 /** What wiping a card means, in lines for its owner. */
-export function wipeMeaning({ node, channels }: CardLoss): readonly string[] {
+function wipeMeaning({ node, channels }: CardLoss): readonly string[] {
   const has = channels === null
     ? "channels that cannot be counted, because its memory cannot be read"
     : channelsText(channels);
