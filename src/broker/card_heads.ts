@@ -22,6 +22,7 @@
  */
 
 import { ConfigError, describeError } from "../errors.ts";
+import { replaceFile } from "./replace_file.ts";
 
 /** Where a card stands. */
 export interface CardStand {
@@ -191,22 +192,4 @@ function parseStand(text: string): CardStand {
     hash: field("hash", /^[0-9a-f]{64}$/),
     card: field("card", /^[0-9a-f]{32}$/),
   };
-}
-
-/** Write aside, fsync, rename: a reader sees the old one or the new one. */
-async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
-  const aside = `${path}.new`;
-  {
-    using file = await Deno.open(aside, {
-      write: true,
-      create: true,
-      truncate: true,
-      mode: 0o600,
-    });
-    for (let done = 0; done < bytes.length;) {
-      done += await file.write(bytes.subarray(done));
-    }
-    await file.sync();
-  }
-  await Deno.rename(aside, path);
 }

@@ -18,6 +18,7 @@ import { DatabaseSync } from "node:sqlite";
 import { isPrivateKey, publicKey } from "../crypto/secp.ts";
 import { Secret } from "../crypto/secret.ts";
 import { ConfigError, describeError } from "../errors.ts";
+import { replaceFile } from "./replace_file.ts";
 
 /** A node as its devices see it. */
 export interface NodeSelf {
@@ -63,18 +64,7 @@ async function readOrMakeKey(path: string): Promise<Secret> {
 
 async function makeKey(path: string): Promise<Secret> {
   const key = crypto.getRandomValues(new Uint8Array(KEY_SIZE));
-  const aside = `${path}.new`;
-  {
-    using file = await Deno.open(aside, {
-      write: true,
-      create: true,
-      truncate: true,
-      mode: 0o600,
-    });
-    await file.write(key);
-    await file.sync();
-  }
-  await Deno.rename(aside, path);
+  await replaceFile(path, key);
   return new Secret(key);
 }
 

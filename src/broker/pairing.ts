@@ -14,6 +14,7 @@ import { decodeMessage } from "../wire/message.ts";
 import { REPLIES } from "../wire/hsmd.ts";
 import { type ExtKey, extKey } from "../wire/types.ts";
 import { CardHeads } from "./card_heads.ts";
+import { replaceFile } from "./replace_file.ts";
 
 /** What a device says about itself in its init reply, all of it public. */
 export interface DeviceIdentity {
@@ -122,7 +123,8 @@ export class FilePairingBook implements PairingBook {
   }
 
   async store(pairing: Pairing): Promise<void> {
-    await writeAtomically(this.place, encodePairing(pairing));
+    const content = new TextEncoder().encode(encodePairing(pairing));
+    await replaceFile(this.place, content);
     this.#current = pairing;
   }
 }
@@ -180,19 +182,4 @@ function parsePairing(text: string): Pairing {
       ? keys.filter((key): key is string => typeof key === "string")
       : [],
   };
-}
-
-async function writeAtomically(path: string, text: string): Promise<void> {
-  const aside = `${path}.new`;
-  {
-    using file = await Deno.open(aside, {
-      write: true,
-      create: true,
-      truncate: true,
-      mode: 0o600,
-    });
-    await file.write(new TextEncoder().encode(text));
-    await file.sync();
-  }
-  await Deno.rename(aside, path);
 }

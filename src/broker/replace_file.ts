@@ -1,0 +1,30 @@
+/**
+ * How the broker keeps its small files: whole or not at all.
+ *
+ * @module
+ */
+
+/**
+ * Puts a file of this content in the place of what is there, durably, for its
+ * owner alone: written aside, fsync, rename. A reader sees the old one or the
+ * new one.
+ */
+export async function replaceFile(
+  path: string,
+  content: Uint8Array,
+): Promise<void> {
+  const aside = `${path}.new`;
+  {
+    using file = await Deno.open(aside, {
+      write: true,
+      create: true,
+      truncate: true,
+      mode: 0o600,
+    });
+    for (let done = 0; done < content.length;) {
+      done += await file.write(content.subarray(done));
+    }
+    await file.sync();
+  }
+  await Deno.rename(aside, path);
+}
