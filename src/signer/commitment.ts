@@ -42,7 +42,7 @@ import {
   type Sat,
   SIDE_LOCAL,
 } from "../wire/types.ts";
-import type { ChannelId } from "../keyderiv/channel.ts";
+import type { ChannelId, ChannelKeys } from "../keyderiv/channel.ts";
 import type { DerivedKeys } from "./cache.ts";
 import { type Call, type ReadyChannel, refuseState } from "./call.ts";
 import type {
@@ -148,30 +148,16 @@ export type PointSource =
   | { readonly broadcaster: "holder"; readonly number: bigint }
   | { readonly broadcaster: "counterparty"; readonly point: PubKey };
 
-/** BOLT 3, key derivation; what is ours by way of its secret, which is quicker. */
+/** The keys of a commitment, of which HTLCs may need some. */
 export function commitmentKeys(
   call: KeySource,
   channel: ReadyChannel,
   source: PointSource,
   remoteFundingKey: PubKey,
 ): CommitmentKeys {
-  const ours = call.state.channels.keysOf(channel.id);
-  const theirs = channel.setup.remoteBasepoints;
-  const isHolder = source.broadcaster === "holder";
+  const { broadcaster } = source;
   const derived = derivedKeys(call, channel, source);
-  return {
-    revocation: derived.revocation,
-    delayed: derived.delayed,
-    get broadcasterHtlc() {
-      return derived.broadcasterHtlc;
-    },
-    get countersignerHtlc() {
-      return derived.countersignerHtlc;
-    },
-    toRemote: isHolder ? theirs.payment : ours.payment.point,
-    broadcasterFunding: isHolder ? ours.funding.point : remoteFundingKey,
-    countersignerFunding: isHolder ? remoteFundingKey : ours.funding.point,
-  };
+  return allKeys(endsOf(call, channel), derived, broadcaster, remoteFundingKey);
 }
 
 /** The keys of a commitment that follow from its per-commitment point. */
@@ -199,44 +185,96 @@ function nameOf({ peerId, dbid }: ChannelId, setup: ChannelSetup): string {
 
 /** Keys of our commitment n; may be worked out before they are asked for. */
 export function holderKeys(
-  { state }: KeySource,
-  { id, setup }: ReadyChannel,
+  call: KeySource,
+  channel: ReadyChannel,
   n: bigint,
 ): DerivedKeys {
-  const name = `${nameOf(id, setup)}/${n}`;
-  return state.cache.commitmentKeys(name, () => {
-    const ours = state.channels.keysOf(id);
-    const perCommitment = keyPairOf(perCommitmentSecret(ours.shaseed, n));
-    const { point } = perCommitment;
-    const theirs = setup.remoteBasepoints;
-    return lazyHtlcKeys({
-      revocation: deriveOurRevocationPublicKey(
-        theirs.revocation,
-        perCommitment,
-      ),
-      delayed: deriveOurPublicKey(ours.delayedPayment, point),
-      broadcasterHtlc: () => deriveOurPublicKey(ours.htlc, point),
-      countersignerHtlc: () => derivePublicKey(theirs.htlc, point),
-    });
-  });
+  const name = `${nameOf(channel.id, channel.setup)}/${n}`;
+  return call.state.cache.commitmentKeys(
+    name,
+    () => deriveHolderKeys(endsOf(call, channel), n),
+  );
 }
 
 function counterpartyKeys(
-  { state }: KeySource,
-  { id, setup }: ReadyChannel,
+  call: KeySource,
+  channel: ReadyChannel,
   point: PubKey,
 ): DerivedKeys {
-  const name = `${nameOf(id, setup)}/${point.toHex()}`;
-  return state.cache.commitmentKeys(name, () => {
-    const ours = state.channels.keysOf(id);
-    const theirs = setup.remoteBasepoints;
-    return lazyHtlcKeys({
-      revocation: deriveTheirRevocationPublicKey(ours.revocation, point),
-      delayed: derivePublicKey(theirs.delayedPayment, point),
-      broadcasterHtlc: () => derivePublicKey(theirs.htlc, point),
-      countersignerHtlc: () => deriveOurPublicKey(ours.htlc, point),
-    });
+  const name = `${nameOf(channel.id, channel.setup)}/${point.toHex()}`;
+  return call.state.cache.commitmentKeys(
+    name,
+    () => deriveCounterpartyKeys(endsOf(call, channel), point),
+  );
+}
+
+// ------------------------------------------------------------- a channel's ends
+
+/** What keys and scripts of a channel follow from: our secrets, their points. */
+export interface ChannelEnds {
+  readonly ours: ChannelKeys;
+  readonly setup: ChannelSetup;
+}
+
+function endsOf(
+  { state }: KeySource,
+  { id, setup }: ReadyChannel,
+): ChannelEnds {
+  return { ours: state.channels.keysOf(id), setup };
+}
+
+/** BOLT 3, keys of our commitment n; what is ours by way of its secret. */
+export function deriveHolderKeys(
+  { ours, setup }: ChannelEnds,
+  n: bigint,
+): DerivedKeys {
+  const perCommitment = keyPairOf(perCommitmentSecret(ours.shaseed, n));
+  const { point } = perCommitment;
+  const theirs = setup.remoteBasepoints;
+  return lazyHtlcKeys({
+    revocation: deriveOurRevocationPublicKey(theirs.revocation, perCommitment),
+    delayed: deriveOurPublicKey(ours.delayedPayment, point),
+    broadcasterHtlc: () => deriveOurPublicKey(ours.htlc, point),
+    countersignerHtlc: () => derivePublicKey(theirs.htlc, point),
   });
+}
+
+/** The same of theirs with this per-commitment point. */
+export function deriveCounterpartyKeys(
+  { ours, setup }: ChannelEnds,
+  point: PubKey,
+): DerivedKeys {
+  const theirs = setup.remoteBasepoints;
+  return lazyHtlcKeys({
+    revocation: deriveTheirRevocationPublicKey(ours.revocation, point),
+    delayed: derivePublicKey(theirs.delayedPayment, point),
+    broadcasterHtlc: () => derivePublicKey(theirs.htlc, point),
+    countersignerHtlc: () => deriveOurPublicKey(ours.htlc, point),
+  });
+}
+
+/** Those keys, and the ones that do not depend on the commitment. */
+export function allKeys(
+  { ours, setup }: ChannelEnds,
+  derived: DerivedKeys,
+  broadcaster: Broadcaster,
+  remoteFundingKey: PubKey,
+): CommitmentKeys {
+  const isHolder = broadcaster === "holder";
+  const theirs = setup.remoteBasepoints;
+  return {
+    revocation: derived.revocation,
+    delayed: derived.delayed,
+    get broadcasterHtlc() {
+      return derived.broadcasterHtlc;
+    },
+    get countersignerHtlc() {
+      return derived.countersignerHtlc;
+    },
+    toRemote: isHolder ? theirs.payment : ours.payment.point,
+    broadcasterFunding: isHolder ? ours.funding.point : remoteFundingKey,
+    countersignerFunding: isHolder ? remoteFundingKey : ours.funding.point,
+  };
 }
 
 /** Both HTLC keys only when there is an HTLC, and then once. */
@@ -264,12 +302,20 @@ function lazyHtlcKeys(
 
 /** What all commitments of one side on one output have in common. */
 export function commitmentTerms(
-  { state }: KeySource,
-  { id, setup }: ReadyChannel,
+  call: KeySource,
+  channel: ReadyChannel,
   broadcaster: Broadcaster,
   funding: Outpoint,
 ): CommitmentTerms {
-  const ours = state.channels.keysOf(id).payment.point;
+  return termsBetween(endsOf(call, channel), broadcaster, funding);
+}
+
+/** The same, between these ends. */
+export function termsBetween(
+  { ours: { payment: { point: ours } }, setup }: ChannelEnds,
+  broadcaster: Broadcaster,
+  funding: Outpoint,
+): CommitmentTerms {
   const theirs = setup.remoteBasepoints.payment;
   return {
     funding,

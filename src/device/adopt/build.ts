@@ -19,27 +19,22 @@
  */
 
 import { isSameBytes } from "../../bitcoin/bytes.ts";
-import { keyPairOf, publicKeyOf } from "../../bitcoin/keys.ts";
 import { redeem2of2 } from "../../bitcoin/script.ts";
 import { hashSegwitV0 } from "../../bitcoin/sighash.ts";
 import { type Tx, txidOf } from "../../bitcoin/tx.ts";
 import { verifyEcdsa } from "../../crypto/secp.ts";
 import { RequestError } from "../../errors.ts";
-import {
-  type CommitmentKeys,
-  type CommitmentTerms,
-  obscuringFactor,
-} from "../../lightning/commitment.ts";
-import {
-  deriveOurPublicKey,
-  deriveOurRevocationPublicKey,
-  derivePublicKey,
-  deriveTheirRevocationPublicKey,
-} from "../../lightning/keys.ts";
-import { perCommitmentSecret } from "../../lightning/shachain.ts";
+import type { DerivedKeys } from "../../signer/cache.ts";
 import { isMutualClose } from "../../signer/closing.ts";
 import { encodeWrite } from "../../signer/memory.ts";
-import { hasAnchors, isSameOutpoint } from "../../signer/commitment.ts";
+import {
+  allKeys,
+  type ChannelEnds,
+  deriveCounterpartyKeys,
+  deriveHolderKeys,
+  isSameOutpoint,
+  termsBetween,
+} from "../../signer/commitment.ts";
 import {
   type ChannelRecord,
   type CommitmentRecord,
@@ -47,7 +42,6 @@ import {
   type HolderRecord,
 } from "../../signer/records.ts";
 import {
-  type Outpoint,
   type PubKey,
   type Sat,
   SIGHASH_ALL,
@@ -207,7 +201,7 @@ function holderOf(facts: Facts, closed: Txid | null): HolderRecord {
   const current = outputs.flatMap((output, i) => {
     const rebuilt = commitmentOn(facts, output, "ours", {
       number,
-      keys: holderKeys(facts, number),
+      derived: deriveHolderKeys(endsOf(facts), number),
     });
     if (i === 0 && closed !== null) return [rebuilt.record];
     if (output.lastTx === null) return [];
@@ -268,12 +262,12 @@ function theirCommitments(
   number: bigint,
   point: PubKey,
 ): CommitmentRecord[] {
-  const keys = counterpartyKeys(facts, point);
+  const derived = deriveCounterpartyKeys(endsOf(facts), point);
   return facts.outputs
     // On one without ours, nothing of theirs can be worth anything yet.
     .filter(({ lastTx }) => lastTx !== null)
     .map((output) =>
-      commitmentOn(facts, output, view, { number, keys }).record
+      commitmentOn(facts, output, view, { number, derived }).record
     );
 }
 
@@ -314,81 +308,35 @@ function checkPenalties(
   }
 }
 
-// ------------------------------------------------------------------------ keys
-
-/** Keys of a commitment, but for those of its funding output. */
-type SharedKeys = Omit<
-  CommitmentKeys,
-  "broadcasterFunding" | "countersignerFunding"
->;
-
-function holderKeys({ keys, setup }: Facts, number: bigint): SharedKeys {
-  const perCommitment = keyPairOf(perCommitmentSecret(keys.shaseed, number));
-  const { point } = perCommitment;
-  const theirs = setup.remoteBasepoints;
-  return {
-    revocation: deriveOurRevocationPublicKey(theirs.revocation, perCommitment),
-    delayed: deriveOurPublicKey(keys.delayedPayment, point),
-    broadcasterHtlc: deriveOurPublicKey(keys.htlc, point),
-    countersignerHtlc: derivePublicKey(theirs.htlc, point),
-    toRemote: theirs.payment,
-  };
-}
-
-function counterpartyKeys({ keys, setup }: Facts, point: PubKey): SharedKeys {
-  const theirs = setup.remoteBasepoints;
-  return {
-    revocation: deriveTheirRevocationPublicKey(keys.revocation, point),
-    delayed: derivePublicKey(theirs.delayedPayment, point),
-    broadcasterHtlc: derivePublicKey(theirs.htlc, point),
-    countersignerHtlc: deriveOurPublicKey(keys.htlc, point),
-    toRemote: keys.payment.point,
-  };
+function endsOf({ keys, setup }: Facts): ChannelEnds {
+  return { ours: keys, setup };
 }
 
 function commitmentOn(
   facts: Facts,
   { funding, balance }: FundingOutput,
   view: View,
-  { number, keys }: { readonly number: bigint; readonly keys: SharedKeys },
+  { number, derived }: {
+    readonly number: bigint;
+    readonly derived: DerivedKeys;
+  },
 ) {
   const { setup, dust, htlcs, feerates } = facts;
   const isOurs = view === "ours";
-  const own = publicKeyOf(facts.keys.funding.secret);
-  const other = funding.remoteFundingKey;
+  const broadcaster = isOurs ? "holder" : "counterparty";
+  const ends = endsOf(facts);
   return rebuild({
     view,
     number,
     isOutbound: setup.isOutbound,
-    terms: termsOf(facts, funding.outpoint, isOurs),
-    keys: {
-      ...keys,
-      broadcasterFunding: isOurs ? own : other,
-      countersignerFunding: isOurs ? other : own,
-    },
+    terms: termsBetween(ends, broadcaster, funding.outpoint),
+    keys: allKeys(ends, derived, broadcaster, funding.remoteFundingKey),
     dustLimit: isOurs ? dust.local : dust.remote,
     value: funding.value,
     feerate: present(feerateIn(view, feerates), "feerate"),
     balance: balanceIn(view, balance, htlcs),
     htlcs: htlcsIn(view, htlcs),
   });
-}
-
-function termsOf(
-  { keys, setup }: Facts,
-  funding: Outpoint,
-  isOurs: boolean,
-): CommitmentTerms {
-  const ours = keys.payment.point;
-  const theirs = setup.remoteBasepoints.payment;
-  return {
-    funding,
-    hasAnchors: hasAnchors(setup.channelType),
-    toSelfDelay: isOurs ? setup.remoteToSelfDelay : setup.localToSelfDelay,
-    obscurer: setup.isOutbound
-      ? obscuringFactor(ours, theirs)
-      : obscuringFactor(theirs, ours),
-  };
 }
 
 /** A txid as people write it. */
