@@ -9,13 +9,10 @@
  */
 
 import { createAllowlist } from "../../policy/allowlist.ts";
-import { encodePolicy, type Policy } from "../../policy/limits.ts";
-import type { Change } from "../../store/store.ts";
+import type { Policy } from "../../policy/limits.ts";
+import { allowlistChange, policyChange } from "../card_state.ts";
 import { newLine } from "../ledger.ts";
 import { type OpenedCard, wantedCardNetwork } from "./access.ts";
-
-/** Rows of the card that are the owner's, see `card_state.ts`. */
-const KEYS = { policy: "policy", allowlist: "allowlist" } as const;
 
 /** Makes a policy the card's; `text` says what is new. @throws {StoreError} */
 export function ownPolicy(
@@ -24,7 +21,7 @@ export function ownPolicy(
   text: string,
 ): void {
   const line = newLine({ kind: "policy", text }, Date.now());
-  store.commit([{ key: KEYS.policy, value: encodePolicy(policy) }], [line]);
+  store.commit([policyChange(policy)], [line]);
   desk?.own({ policy });
 }
 
@@ -39,10 +36,4 @@ export function ownAllowlist(
   const line = newLine({ kind: "allowlist", text }, Date.now());
   store.commit([allowlistChange(entries)], [line]);
   desk?.own({ allowlist });
-}
-
-function allowlistChange(entries: readonly string[]): Change {
-  const text = entries.join("\n");
-  const value = text === "" ? null : new TextEncoder().encode(text);
-  return { key: KEYS.allowlist, value };
 }
