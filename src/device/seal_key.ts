@@ -20,6 +20,7 @@ import { Secret } from "../crypto/secret.ts";
 import { describeError, UsageError } from "../errors.ts";
 import type { Options } from "./arguments.ts";
 import { makeFile, randomBytes } from "./card.ts";
+import { readNamed, withoutLineEnd } from "./named_file.ts";
 import { OwnerError } from "./owner_error.ts";
 import type { Prompter } from "./prompt.ts";
 import {
@@ -230,7 +231,7 @@ async function readSource(
   if (purpose === "new" && isMade && !await exists(path)) {
     await makeKeyFile(path);
   }
-  const content = await readNamed(source);
+  const content = await readNamed(source.path, source.name, "key");
   if (hasMode && await isReadByOthers(path)) {
     warn(`warning: others can read ${path}: chmod 400 it`);
   }
@@ -255,17 +256,6 @@ async function makeKeyFile(path: string): Promise<void> {
   } catch (cause) {
     const text = `Cannot make the key file ${path}: ${describeError(cause)}`;
     throw new OwnerError("key", text, { cause });
-  }
-}
-
-async function readNamed({ name, path }: Source): Promise<Uint8Array> {
-  try {
-    return await Deno.readFile(path);
-  } catch (cause) {
-    const why = cause instanceof Deno.errors.NotFound
-      ? "there is no such file"
-      : describeError(cause);
-    throw new OwnerError("key", `Cannot read ${name}: ${why}`, { cause });
   }
 }
 
@@ -303,13 +293,6 @@ function taken(kind: SealKind, content: Uint8Array): SealKey {
   const bytes = new Secret(content);
   content.fill(0);
   return { kind, bytes };
-}
-
-/** One line end, of Unix or Windows, is the editor's and not the owner's. */
-function withoutLineEnd(content: Uint8Array): Uint8Array {
-  const { length } = content;
-  if (content[length - 1] !== 0x0a) return content;
-  return content.subarray(0, length - (content[length - 2] === 0x0d ? 2 : 1));
 }
 
 async function isReadByOthers(path: string): Promise<boolean> {

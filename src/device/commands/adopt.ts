@@ -29,7 +29,7 @@ import { type Card, openCard } from "../card.ts";
 import { identityChange, networkFor, openCardStore } from "../card_state.ts";
 import { OwnerError } from "../owner_error.ts";
 import type { Prompter } from "../prompt.ts";
-import { readNamed, wordsPassphraseOf } from "../setup/prepare.ts";
+import { readSeedFile, wordsPassphraseOf } from "../setup/prepare.ts";
 import { readSeed } from "../setup/seed.ts";
 import { openTerminal, print } from "../terminal.ts";
 import { wantConsent } from "./card/consent.ts";
@@ -107,7 +107,7 @@ async function seedOf(
 ): Promise<Secret> {
   const path = options["hsm-secret"];
   if (path !== undefined) {
-    return new Secret(await readNamed(path, "--hsm-secret"));
+    return new Secret(await readSeedFile(path, "--hsm-secret"));
   }
   const seed = await readSeed(card, { options, prompter, say: print });
   if (seed !== null) return seed;

@@ -14,19 +14,11 @@ import { publicKey } from "../../crypto/secp.ts";
 import type { Secret } from "../../crypto/secret.ts";
 import type { SqliteStore } from "../../store/sqlite.ts";
 import type { Change } from "../../store/store.ts";
-import {
-  type Arguments,
-  networkNamed,
-  noMore,
-  type Options,
-  wanted,
-} from "../arguments.ts";
+import { type Arguments, noMore, type Options, wanted } from "../arguments.ts";
 import { type Card, openCard } from "../card.ts";
 import {
   identityChange,
   networkChange,
-  networkFor,
-  networkOf,
   openCardStore,
   pairingChange,
 } from "../card_state.ts";
@@ -35,7 +27,7 @@ import { OwnerError } from "../owner_error.ts";
 import type { Prompter } from "../prompt.ts";
 import { nodeKeyIn } from "../setup/candidate.ts";
 import { Contact } from "../setup/contact.ts";
-import { checkSameNetwork, checkUrl, SOFTWARE } from "../setup/prepare.ts";
+import { checkUrl, networkOfBoth, SOFTWARE } from "../setup/prepare.ts";
 import { contactScreen } from "../setup/screens.ts";
 import { readSeed } from "../setup/seed.ts";
 import type { NodeFacts } from "../setup/state.ts";
@@ -58,7 +50,7 @@ export async function pair({ options, words }: Arguments): Promise<number> {
     const contact = new Contact({ ...known, url, say: print });
     try {
       const { node } = await contact.meet();
-      const network = networkOfNode(node, options, store);
+      const network = networkOfBoth(node, options, store);
       checkNode(node, nodeKey);
       await askOwner({ node, network, options, prompter });
       remember(store, node, [
@@ -73,20 +65,6 @@ export async function pair({ options, words }: Arguments): Promise<number> {
   } finally {
     store.close();
   }
-}
-
-/** The card's network, which is the node's; a new card takes the node's. */
-function networkOfNode(
-  node: NodeFacts,
-  options: Options,
-  store: SqliteStore,
-): Network {
-  const isOpen = options.network === undefined && networkOf(store) === null;
-  const network = isOpen && node.network !== null
-    ? networkNamed(node.network)
-    : networkFor(options, store);
-  checkSameNetwork(node, network);
-  return network;
 }
 
 function checkNode({ url, expectedNode }: NodeFacts, key: Secret | null): void {

@@ -16,21 +16,16 @@ import { useFastCurve } from "../../crypto/secp.ts";
 import { loadFastCurve } from "../../crypto/secp_wasm.ts";
 import type { Secret } from "../../crypto/secret.ts";
 import { UsageError } from "../../errors.ts";
-import {
-  type Arguments,
-  networkNamed,
-  noMore,
-  type Options,
-} from "../arguments.ts";
+import { type Arguments, noMore, type Options } from "../arguments.ts";
 import type { Card } from "../card.ts";
-import { networkFor, networkOf } from "../card_state.ts";
+import { networkFor } from "../card_state.ts";
 import { OwnerError } from "../owner_error.ts";
 import { nodeKeyIn } from "../setup/candidate.ts";
 import { Contact } from "../setup/contact.ts";
 import {
-  checkSameNetwork,
   checkUrl,
   expectedNodes,
+  networkOfBoth,
   type OpenCard,
   SOFTWARE,
   withEmptyCard,
@@ -66,11 +61,9 @@ async function restoreCard(
   const url = options.broker === undefined ? null : checkUrl(options.broker);
   const asked = url === null ? NOBODY : await askNode(url, card);
   const { node } = asked;
-  const network = node !== null && node.network !== null &&
-      options.network === undefined && networkOf(store) === null
-    ? networkNamed(node.network)
-    : networkFor(options, store);
-  if (node !== null) checkSameNetwork(node, network);
+  const network = node === null
+    ? networkFor(options, store)
+    : networkOfBoth(node, options, store);
   print(cardScreen(card.folder, network.name).join("\n"));
   const passphrase = await wordsPassphraseOf(options) ?? asked.passphrase;
   const prompter = openTerminal();

@@ -7,23 +7,21 @@
  * @module
  */
 
-import type { Network } from "../../bitcoin/networks.ts";
 import type { Secret } from "../../crypto/secret.ts";
-import { networkNamed, type Options } from "../arguments.ts";
-import { networkFor, networkOf } from "../card_state.ts";
+import type { Options } from "../arguments.ts";
 import { OwnerError } from "../owner_error.ts";
 import type { Prompter } from "../prompt.ts";
 import { Contact } from "./contact.ts";
 import {
-  checkSameNetwork,
   expectedNodes,
+  networkOfBoth,
   type OpenCard,
   SOFTWARE,
   wordCountOf,
   wordsPassphraseOf,
 } from "./prepare.ts";
 import { isAttended, setUp } from "./set_up.ts";
-import type { NodeFacts, Plan, Source } from "./state.ts";
+import type { Plan, Source } from "./state.ts";
 
 /** A card without a seed, and where its node is. */
 export interface FirstContact extends OpenCard {
@@ -52,7 +50,7 @@ export async function meetFirst(first: FirstContact): Promise<Secret> {
   });
   try {
     const met = await contact.meet();
-    const network = contactNetwork(first, met.node);
+    const network = networkOfBoth(met.node, options, store);
     const plan: Plan = {
       node: met.node,
       network: network.name,
@@ -83,19 +81,6 @@ function checkAskable({ card, options, prompter }: FirstContact): void {
   const seed = `Cannot serve a node: no seed on the card ${card.folder}, ` +
     "want one from softkey init or softkey restore, or a terminal";
   throw new OwnerError("seed", [seed, ...missing].join("\n"));
-}
-
-/** A card that knows no network yet takes the node's. */
-function contactNetwork(
-  { options, store }: FirstContact,
-  node: NodeFacts,
-): Network {
-  const isOpen = options.network === undefined && networkOf(store) === null;
-  const network = isOpen && node.network !== null
-    ? networkNamed(node.network)
-    : networkFor(options, store);
-  checkSameNetwork(node, network);
-  return network;
 }
 
 /** What the options say; null where a person is to choose. */

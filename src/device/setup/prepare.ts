@@ -11,16 +11,19 @@ import type { Network } from "../../bitcoin/networks.ts";
 import { isPoint } from "../../crypto/secp.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { WORD_COUNTS } from "../../crypto/words.ts";
-import { describeError, UsageError } from "../../errors.ts";
+import { UsageError } from "../../errors.ts";
 import type { SqliteStore } from "../../store/sqlite.ts";
-import { type Options, wanted } from "../arguments.ts";
+import { networkNamed, type Options, wanted } from "../arguments.ts";
 import { type Card, hasSeed, openCard } from "../card.ts";
 import {
   type CardPairing,
   identityChange,
+  networkFor,
+  networkOf,
   openCardStore,
   readCardState,
 } from "../card_state.ts";
+import { readNamed, withoutLineEnd } from "../named_file.ts";
 import { OwnerError } from "../owner_error.ts";
 import type { Expectation, NodeFacts } from "./state.ts";
 
@@ -118,34 +121,39 @@ export async function wordsPassphraseOf(
 ): Promise<Secret | null> {
   const path = options["words-passphrase-file"];
   if (path === undefined) return null;
-  const text = withoutLineEnd(await readNamed(path, "--words-passphrase-file"));
+  const text = withoutLineEnd(
+    await readSeedFile(path, "--words-passphrase-file"),
+  );
   return text.length === 0 ? null : new Secret(text);
 }
 
-/** A file that an option names. @throws {OwnerError} validSeed */
-export async function readNamed(
+/** A file of a seed, or for one. @throws {OwnerError} validSeed */
+export function readSeedFile(
   path: string,
   option: string,
 ): Promise<Uint8Array> {
-  try {
-    return await Deno.readFile(path);
-  } catch (cause) {
-    const why = cause instanceof Deno.errors.NotFound
-      ? "there is no such file"
-      : describeError(cause);
-    const text = `Cannot read ${option} ${path}: ${why}`;
-    throw new OwnerError("validSeed", text, { cause });
-  }
+  return readNamed(path, `${option} ${path}`, "validSeed");
 }
 
-function withoutLineEnd(content: Uint8Array): Uint8Array {
-  const { length } = content;
-  if (content[length - 1] !== 0x0a) return content;
-  return content.subarray(0, length - (content[length - 2] === 0x0d ? 2 : 1));
+/**
+ * The network of card and node: a card that knows none yet takes the node's.
+ *
+ * @throws {OwnerError} rightNode when they are on two
+ */
+export function networkOfBoth(
+  node: NodeFacts,
+  options: Options,
+  store: SqliteStore,
+): Network {
+  const isOpen = options.network === undefined && networkOf(store) === null;
+  const network = isOpen && node.network !== null
+    ? networkNamed(node.network)
+    : networkFor(options, store);
+  checkSameNetwork(node, network);
+  return network;
 }
 
-/** One network for card and node. @throws {OwnerError} rightNode */
-export function checkSameNetwork(node: NodeFacts, network: Network): void {
+function checkSameNetwork(node: NodeFacts, network: Network): void {
   if (node.network === network.name) return;
   throw new OwnerError(
     "rightNode",

@@ -33,7 +33,7 @@ import {
   splitWords,
   wordsProblem,
 } from "./candidate.ts";
-import { readNamed } from "./prepare.ts";
+import { readSeedFile } from "./prepare.ts";
 import { textOf } from "./screens.ts";
 import type { Candidate, Plan } from "./state.ts";
 
@@ -153,7 +153,7 @@ async function readCandidate(
   const { passphrase, source } = plan;
   try {
     if (source?.kind === "file") {
-      const bytes = await readNamed(source.path, "--hsm-secret");
+      const bytes = await readSeedFile(source.path, "--hsm-secret");
       return candidateOfFile(bytes, { passphrase });
     }
     const words = await readWords(options["words-file"]);
@@ -175,7 +175,7 @@ async function readWords(path: string | undefined): Promise<readonly string[]> {
         "or --hsm-secret FILE",
     );
   }
-  const bytes = await readNamed(path, "--words-file");
+  const bytes = await readSeedFile(path, "--words-file");
   const words = splitWords(new TextDecoder().decode(bytes));
   const misspelt = misspeltIn(words).map(({ at }) => at).join(", ");
   const problem = misspelt === ""
