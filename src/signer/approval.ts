@@ -33,7 +33,7 @@ import { REPLIES, type RequestOf } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
 import type { Msat, Sat, Sha256 } from "../wire/types.ts";
 import { type Call, logLine, refuseState } from "./call.ts";
-import type { Write } from "./memory.ts";
+import { freshPayment, type Write } from "./memory.ts";
 import {
   type ApprovalRecord,
   APPROVED_INVOICE,
@@ -198,13 +198,7 @@ function approve(
   const pruned = prune(call);
   checkCount(call, pruned.length);
   const record: PaymentRecord = {
-    ...known ?? {
-      paymentHash: hash,
-      consented: msat(0n),
-      settled: msat(0n),
-      incoming: [],
-      outgoing: [],
-    },
+    ...known ?? freshPayment(hash),
     approval,
   };
   return [

@@ -33,7 +33,7 @@ import { isConsented } from "../policy/consent.ts";
 import type { Judge } from "../policy/judge.ts";
 import { REPLIES, type RequestOf } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
-import type { Outpoint, PubKey, Sat } from "../wire/types.ts";
+import type { Outpoint, PubKey } from "../wire/types.ts";
 import { type Call, disclose, readyChannel, refuseState } from "./call.ts";
 import { isBuried as isOutpointBuried, NO_CHAIN } from "./chain_checks.ts";
 import { freshMonitor } from "./chain_facts.ts";
@@ -43,6 +43,7 @@ import {
   isSameOutpoint,
   onSameOutput,
 } from "./commitment.ts";
+import { freshChannel, NO_COMMITMENTS } from "./memory.ts";
 import {
   type ChannelRecord,
   type ChannelSetup,
@@ -147,24 +148,6 @@ export function answerOutputScript(
 
 // ----------------------------------------------------------------- life cycle
 
-const NOTHING_YET = {
-  holder: { next: 0n, current: [], pending: [], signed: null },
-  counterparty: {
-    next: 0n,
-    revoked: 0n,
-    current: [],
-    previous: [],
-    currentPoint: null,
-    previousPoint: null,
-    secrets: [],
-  },
-  closes: [],
-  presigned: [],
-  // Nothing, in its unit.
-  holderLoss: 0n as Sat,
-  counterpartyLoss: 0n as Sat,
-} as const;
-
 /** 30: a channel begins. A repeat is welcome, a name that was used up is not. */
 export function answerNewChannel(
   { state, judge }: Call,
@@ -189,13 +172,7 @@ export function answerNewChannel(
     state.memory.channelCount < maxChannels,
     () => `${state.memory.channelCount} channels, want ${maxChannels} or fewer`,
   );
-  const record: ChannelRecord = {
-    ...NOTHING_YET,
-    ...id,
-    setup: null,
-    fundings: [],
-    isForgotten: false,
-  };
+  const record = freshChannel(id);
   return { reply, writes: [{ kind: "channel", id, record }] };
 }
 
@@ -230,7 +207,7 @@ export function answerSetupChannel(
   // An opening that came to nothing may start over with other parameters.
   const base = record.setup === null || setup === record.setup
     ? record
-    : { ...record, ...NOTHING_YET };
+    : { ...record, ...NO_COMMITMENTS };
   const after = {
     ...base,
     setup,

@@ -15,7 +15,7 @@ import { DecodeError } from "../errors.ts";
 import type { ChannelId } from "../keyderiv/channel.ts";
 import type { Change, StoredValue } from "../store/store.ts";
 import { type Codec, decode, encode } from "../wire/codec.ts";
-import type { Outpoint, Sat, Sha256 } from "../wire/types.ts";
+import type { Msat, Outpoint, Sat, Sha256 } from "../wire/types.ts";
 import {
   blockKey,
   blockOfRecord,
@@ -86,6 +86,50 @@ export const FRESH_NODE: NodeRecord = {
   credit: 0n as Sat,
   walletHighWater: 0,
 };
+
+/** What a channel has before its first commitment. */
+export const NO_COMMITMENTS = {
+  holder: { next: 0n, current: [], pending: [], signed: null },
+  counterparty: {
+    next: 0n,
+    revoked: 0n,
+    current: [],
+    previous: [],
+    currentPoint: null,
+    previousPoint: null,
+    secrets: [],
+  },
+  closes: [],
+  presigned: [],
+  // Nothing, in its unit.
+  holderLoss: 0n as Sat,
+  counterpartyLoss: 0n as Sat,
+} as const;
+
+/** A channel that was named and not set up. */
+export function freshChannel({ peerId, dbid }: ChannelId): ChannelRecord {
+  return {
+    ...NO_COMMITMENTS,
+    peerId,
+    dbid,
+    setup: null,
+    fundings: [],
+    isForgotten: false,
+  };
+}
+
+/** A payment that nothing is known of. */
+export function freshPayment(paymentHash: Sha256): PaymentRecord {
+  return {
+    paymentHash,
+    approval: null,
+    // Nothing, in its unit.
+    consented: 0n as Msat,
+    settled: 0n as Msat,
+    incoming: [],
+    outgoing: [],
+  };
+}
 
 /** Key of a channel on the card. */
 function channelKey({ peerId, dbid }: ChannelId): string {

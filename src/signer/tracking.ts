@@ -37,7 +37,7 @@ import {
   isSameOutpoint,
   onSameOutput,
 } from "./commitment.ts";
-import type { Write } from "./memory.ts";
+import { freshPayment, type Write } from "./memory.ts";
 import {
   type ChannelAmount,
   type ChannelRecord,
@@ -249,14 +249,8 @@ class Ledger {
   #payment({ paymentHash }: Pick<HsmHtlc, "paymentHash">): PaymentRecord {
     const key = paymentHash.toHex();
     return this.#payments.get(key) ??
-      this.#call.state.memory.payment(paymentHash) ?? {
-      paymentHash,
-      approval: null,
-      consented: msat(0n),
-      settled: msat(0n),
-      incoming: [],
-      outgoing: [],
-    };
+      this.#call.state.memory.payment(paymentHash) ??
+      freshPayment(paymentHash);
   }
 
   #set(record: PaymentRecord): void {

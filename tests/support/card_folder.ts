@@ -32,9 +32,8 @@ import {
   parseSecretFile,
 } from "../../src/keyderiv.ts";
 import { deriveNodeKeys } from "../../src/keyderiv/node.ts";
-import { encodeWrite } from "../../src/signer/memory.ts";
+import { encodeWrite, freshChannel } from "../../src/signer/memory.ts";
 import type { ChannelRecord } from "../../src/signer/records.ts";
-import type { Sat } from "../../src/wire/types.ts";
 
 /** The seed of 12 words that these cards have. */
 export const SEED: Uint8Array = makeSecretFile(new Uint8Array(16).fill(0x11));
@@ -116,29 +115,9 @@ function fillMemory(card: Card, channels: number, network: string): void {
 }
 
 function channelChange(dbid: number) {
-  const nothing = 0n as Sat;
   const peerId = Uint8Array.fromHex(NODE) as ChannelRecord["peerId"];
   const id = { peerId, dbid: BigInt(dbid) };
-  const record: ChannelRecord = {
-    ...id,
-    setup: null,
-    fundings: [],
-    holder: { next: 0n, current: [], pending: [], signed: null },
-    counterparty: {
-      next: 0n,
-      revoked: 0n,
-      current: [],
-      previous: [],
-      currentPoint: null,
-      previousPoint: null,
-      secrets: [],
-    },
-    closes: [],
-    presigned: [],
-    holderLoss: nothing,
-    counterpartyLoss: nothing,
-    isForgotten: false,
-  };
+  const record = freshChannel(id);
   return encodeWrite({ kind: "channel", id, record });
 }
 

@@ -13,7 +13,7 @@
 
 import type { ChannelId } from "../../keyderiv/channel.ts";
 import { type HashTotals, totalsOf } from "../../policy/payments.ts";
-import type { Write } from "../../signer/memory.ts";
+import { freshPayment, type Write } from "../../signer/memory.ts";
 import type {
   ChannelAmount,
   ChannelRecord,
@@ -86,14 +86,8 @@ export class PaymentBook {
   }
 
   #recordOf(paymentHash: Sha256): PaymentRecord {
-    return this.#records.get(paymentHash.toHex()) ?? {
-      paymentHash,
-      approval: null,
-      consented: msat(0n),
-      settled: msat(0n),
-      incoming: [],
-      outgoing: [],
-    };
+    return this.#records.get(paymentHash.toHex()) ??
+      freshPayment(paymentHash);
   }
 
   #set(record: PaymentRecord): void {
