@@ -20,7 +20,7 @@ import { Secret } from "../src/crypto/secret.ts";
 import { createSigner, type SignerState, step } from "../src/signer/handle.ts";
 import { SignerMemory } from "../src/signer/memory.ts";
 import { messageName, REQUESTS } from "../src/wire/hsmd.ts";
-import { encodeMessage, messageType } from "../src/wire/message.ts";
+import { messageType } from "../src/wire/message.ts";
 import { NOBODY, type NodeId } from "../src/wire/types.ts";
 import { SIGNER_ERROR_TYPE } from "../src/wire/vls.ts";
 import {
@@ -38,6 +38,7 @@ import { startSoftkey, untilSaid } from "../tests/support/softkey.ts";
 import type { FrameConn } from "../tests/support/standin/standin.ts";
 import { ms, percentile } from "../tests/support/stats.ts";
 import { measureChain } from "./bench/chain.ts";
+import { openClient } from "./bench/client.ts";
 import { measureValidation } from "./bench/validation.ts";
 import { build, PROGRAMS } from "./build.ts";
 
@@ -54,8 +55,6 @@ const ROUNDS = 100;
 /** Requests of one type, taken from one recording. */
 const SAMPLES_PER_TYPE = 3;
 const CLIENTS = 1000;
-/** All bits of a channel's client: one connection may ask everything. */
-const CLIENT_PERMISSIONS = 511n;
 
 /** A request, and where it belongs. */
 interface Sample {
@@ -239,18 +238,6 @@ function timesOf(times: Map<string, Times>, name: string): Times {
   const made: Times = { path: [], signer: [] };
   times.set(name, made);
   return made;
-}
-
-async function openClient(
-  standin: RunningBroker["standin"],
-  id: NodeId,
-  dbid: bigint,
-): Promise<FrameConn> {
-  const permissions = CLIENT_PERMISSIONS;
-  await standin.master.ask(
-    encodeMessage(REQUESTS.client_hsmfd, { id, dbid, permissions }),
-  );
-  return await standin.nextClient();
 }
 
 function initOf(life: Life): Uint8Array {

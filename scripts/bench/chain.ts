@@ -14,7 +14,6 @@
 
 import { messageName, REQUESTS } from "../../src/wire/hsmd.ts";
 import { encodeMessage } from "../../src/wire/message.ts";
-import type { NodeId } from "../../src/wire/types.ts";
 import { StandInBitcoind } from "../../tests/support/bitcoind.ts";
 import { freePort } from "../../tests/support/paths.ts";
 import {
@@ -28,6 +27,7 @@ import { RunningBroker } from "../../tests/support/rig.ts";
 import { startSoftkey, untilSaid } from "../../tests/support/softkey.ts";
 import type { FrameConn } from "../../tests/support/standin/standin.ts";
 import { ms, percentile } from "../../tests/support/stats.ts";
+import { openClient } from "./client.ts";
 
 const SOURCE = "flows/pay-node1.jsonl.gz";
 const BLOCKS = 5_000;
@@ -50,7 +50,6 @@ const REPEATABLE: readonly string[] = [
 ];
 /** What the bar is. */
 const BAR = 1.5;
-const CLIENT_PERMISSIONS = 511n;
 
 /** A request that may be made again and again, and where. */
 interface Sample {
@@ -145,18 +144,6 @@ async function samplesOf(
 type LifeEvent = Awaited<
   ReturnType<typeof readRecording>
 >["lives"][number]["events"][number];
-
-async function openClient(
-  standin: RunningBroker["standin"],
-  id: NodeId,
-  dbid: bigint,
-): Promise<FrameConn> {
-  const permissions = CLIENT_PERMISSIONS;
-  await standin.master.ask(
-    encodeMessage(REQUESTS.client_hsmfd, { id, dbid, permissions }),
-  );
-  return await standin.nextClient();
-}
 
 /** Times of requests, in milliseconds. */
 async function measure(

@@ -65,6 +65,7 @@ import {
 } from "../../tests/support/peers.ts";
 import { believing } from "../../tests/support/believed.ts";
 import { ms, percentile } from "../../tests/support/stats.ts";
+import { initFor } from "../../tests/support/init.ts";
 
 const WARM_UP = 100;
 const ROUNDS = 400;
@@ -145,18 +146,7 @@ async function openDevice(seed: number): Promise<Device> {
       },
     },
   });
-  const message = encodeMessage(REQUESTS.init, {
-    bip32KeyVersion: network.bip32,
-    chainparams: network.genesisHash,
-    hsmEncryptionKey: null,
-    devForcePrivkey: null,
-    devForceBip32Seed: null,
-    devForceChannelSecrets: null,
-    devForceChannelSecretsShaseed: null,
-    hsmWireMinVersion: 5,
-    hsmWireMaxVersion: 6,
-    tlvs: {},
-  });
+  const message = initFor(network);
   await ask(desk, { peerId: NOBODY, dbid: 0n, message });
   if (desk.state.kind !== "ready") throw new Error("Cannot start the signer");
   return {

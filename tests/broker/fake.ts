@@ -28,18 +28,14 @@ import {
 } from "../../src/wire/control.ts";
 import { REPLIES, requestRow, REQUESTS } from "../../src/wire/hsmd.ts";
 import { encodeMessage, messageType } from "../../src/wire/message.ts";
-import {
-  type BlockHash,
-  NOBODY,
-  type NodeId,
-  type PubKey,
-} from "../../src/wire/types.ts";
+import { NOBODY, type NodeId, type PubKey } from "../../src/wire/types.ts";
 import {
   decodeSignerRequest,
   encodeSignerError,
   encodeSignerResponse,
   type SignerRequest,
 } from "../../src/wire/vls.ts";
+import { initFor } from "../support/init.ts";
 
 /** A peer of channels. */
 export const PEER = Uint8Array.fromHex("02" + "11".repeat(32)) as
@@ -66,18 +62,7 @@ function deriveIdentity(seed: number): DeviceIdentity {
 }
 
 /** lightningd's init on regtest. */
-export const INIT: Uint8Array = encodeMessage(REQUESTS.init, {
-  bip32KeyVersion: NETWORKS.regtest.bip32,
-  chainparams: NETWORKS.regtest.genesisHash as BlockHash,
-  hsmEncryptionKey: null,
-  devForcePrivkey: null,
-  devForceBip32Seed: null,
-  devForceChannelSecrets: null,
-  devForceChannelSecretsShaseed: null,
-  hsmWireMinVersion: 5,
-  hsmWireMaxVersion: 6,
-  tlvs: {},
-});
+export const INIT: Uint8Array = initFor();
 
 /** The init reply of a device that is who it says. */
 export function initReply(identity: DeviceIdentity): Uint8Array {

@@ -6,67 +6,15 @@
  */
 
 import assert from "node:assert/strict";
-import { Broker } from "../../src/broker.ts";
-import { FilePairingBook } from "../../src/broker/pairing.ts";
 import { NETWORKS } from "../../src/bitcoin/networks.ts";
 import { openCardStore } from "../../src/device/card_state.ts";
 import { makeSecretFile } from "../../src/keyderiv.ts";
-import { EmbeddedServer } from "../../src/mqtt/embedded.ts";
-import { REQUESTS } from "../../src/wire/hsmd.ts";
-import { NOBODY } from "../../src/wire/types.ts";
-import { INIT, LINK_KEY } from "../broker/fake.ts";
+import { startNode } from "../support/node.ts";
 import { makeBox, startSoftkey } from "../support/softkey.ts";
 
 /** What an owner has to put back for it to pass on the device. */
 const MEMORY = ["state.db", "state.db.sum"];
 const SECRET = makeSecretFile(new Uint8Array(16).fill(3));
-
-/** A broker as one run of lightningd has it. */
-async function startNode(folder: string) {
-  const log: string[] = [];
-  const book = await FilePairingBook.open(`${folder}/pairing.json`);
-  let broker: Broker | null = null;
-  const server = await EmbeddedServer.start({
-    login: (attempt) => broker?.login(attempt) ?? { refusal: "starting" },
-    message: (...args) => broker?.message(...args),
-    gone: (session) => broker?.gone(session),
-    refused: (from, reason) => broker?.refused(from, reason),
-  });
-  broker = new Broker(server, {
-    book,
-    self: { linkKey: LINK_KEY, nodeId: null },
-    log: (_level, text) => log.push(text),
-    tell: () => {},
-    now: Date.now,
-    isDeveloper: false,
-    tokenWindow: 300,
-    address: () => "mqtt://here",
-  });
-  const { port } = await server.listenTcp({ hostname: "127.0.0.1", port: 0 });
-  const node = broker;
-  const init = () =>
-    node.ask({
-      requester: {
-        peerId: NOBODY,
-        dbid: 0n,
-        permissions: 1027n,
-        isMaster: true,
-      },
-      row: REQUESTS.init,
-      message: INIT,
-      signal: new AbortController().signal,
-    });
-  return {
-    log,
-    book,
-    url: `mqtt://127.0.0.1:${port}`,
-    init,
-    async [Symbol.asyncDispose]() {
-      await server[Symbol.asyncDispose]();
-      node.close();
-    },
-  };
-}
 
 Deno.test("an old copy of the card is refused, by words to both, and the softkey ends", async () => {
   const folder = await Deno.makeTempDir();
@@ -74,7 +22,7 @@ Deno.test("an old copy of the card is refused, by words to both, and the softkey
   const parts = { folder, secret: SECRET, network: NETWORKS.regtest };
   let newest = 0n;
   {
-    await using node = await startNode(folder);
+    await using node = await startNode({ folder });
     const box = await makeBox({ ...parts, url: node.url });
     box.start();
     assert.equal((await node.init()).kind, "reply");
@@ -90,7 +38,7 @@ Deno.test("an old copy of the card is refused, by words to both, and the softkey
     const store = openCardStore(card);
     store.commit([{ key: "later", value: Uint8Array.of(1) }]);
     store.close();
-    await using node = await startNode(folder);
+    await using node = await startNode({ folder });
     const box = await makeBox({ ...parts, url: node.url });
     box.start();
     await node.init();
@@ -101,7 +49,7 @@ Deno.test("an old copy of the card is refused, by words to both, and the softkey
     await Deno.copyFile(`${folder}/old.${name}`, `${card}/${name}`);
   }
   {
-    await using node = await startNode(folder);
+    await using node = await startNode({ folder });
     const lightningd = node.init();
     const softkey = await startSoftkey({
       ...parts,

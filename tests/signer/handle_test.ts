@@ -6,11 +6,7 @@
 
 import assert from "node:assert/strict";
 import { YES } from "../support/strict.ts";
-import {
-  type Network,
-  type NetworkName,
-  NETWORKS,
-} from "../../src/bitcoin/networks.ts";
+import { type NetworkName, NETWORKS } from "../../src/bitcoin/networks.ts";
 import {
   createSigner,
   nodeKeyOf,
@@ -39,6 +35,7 @@ import {
   PASSPHRASE,
   WALLETS,
 } from "../keyderiv/tables.ts";
+import { initFor } from "../support/init.ts";
 
 const hex = (text: string) => Uint8Array.fromHex(text);
 const asBranded = <T extends Uint8Array>(bytes: Uint8Array) => bytes as T;
@@ -63,25 +60,6 @@ function ask(state: SignerState, message: Uint8Array) {
 }
 
 type Init = RequestOf<"init">;
-
-function initFor(
-  network: Network = NETWORKS.regtest,
-  changes: Partial<Init> = {},
-): Uint8Array {
-  return encodeMessage(REQUESTS.init, {
-    bip32KeyVersion: network.bip32,
-    chainparams: network.genesisHash,
-    hsmEncryptionKey: null,
-    devForcePrivkey: null,
-    devForceBip32Seed: null,
-    devForceChannelSecrets: null,
-    devForceChannelSecretsShaseed: null,
-    hsmWireMinVersion: 5,
-    hsmWireMaxVersion: 6,
-    tlvs: {},
-    ...changes,
-  });
-}
 
 function ready(changes: Partial<Init> = {}): SignerState {
   const { state } = ask(signerFor(), initFor(NETWORKS.regtest, changes));

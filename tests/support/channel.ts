@@ -91,6 +91,7 @@ import {
 } from "../../src/wire/types.ts";
 import { decodeSignerError, SIGNER_ERROR_TYPE } from "../../src/wire/vls.ts";
 import { believedPolicy } from "./believed.ts";
+import { initFor } from "./init.ts";
 
 // Many channels are opened; the slow library gives the same answers.
 useFastCurve(await loadFastCurve());
@@ -168,17 +169,9 @@ function startSigner(name: NetworkName, version: number): ReadyState {
     network,
     isDeveloper: true,
   });
-  const init = encodeMessage(REQUESTS.init, {
-    bip32KeyVersion: network.bip32,
-    chainparams: network.genesisHash,
-    hsmEncryptionKey: null,
-    devForcePrivkey: null,
-    devForceBip32Seed: null,
-    devForceChannelSecrets: null,
-    devForceChannelSecretsShaseed: null,
+  const init = initFor(network, {
     hsmWireMinVersion: 4,
     hsmWireMaxVersion: version,
-    tlvs: {},
   });
   const { state } = step(signer, { ...LIGHTNINGD, message: init }, 0);
   assert.ok(state.kind === "ready", "the signer opened its secret");

@@ -5,8 +5,6 @@
  *
  * Exit code 0 when there were fewer than n changes, else it dies by SIGKILL.
  *
- * What it does not do: count what SQLite writes; its own tests do that.
- *
  * @module
  */
 
@@ -19,32 +17,10 @@ import {
 } from "../../src/device/commands/card/seal.ts";
 import { wipeCard } from "../../src/device/commands/card/wipe.ts";
 import { commandLine, nobody, NOW } from "./card_folder.ts";
+import { dieAtChange } from "./killed_at.ts";
 
 const [at, ...args] = Deno.args;
-let left = Number(at);
-
-/** Everything of the runtime that changes a disk. */
-const CHANGES = [
-  [
-    Deno,
-    ["link", "rename", "remove", "chmod", "mkdir", "open"],
-  ],
-  [Deno, ["renameSync", "removeSync", "openSync"]],
-  [Deno.FsFile.prototype, ["write", "sync", "writeSync", "syncSync"]],
-] as const;
-
-for (const [owner, names] of CHANGES) {
-  for (const name of names) {
-    const own: unknown = Reflect.get(owner, name);
-    if (typeof own !== "function") throw new Error(`no ${name} to stop at`);
-    const value = function (this: unknown, ...given: unknown[]): unknown {
-      left -= 1;
-      if (left === 0) Deno.kill(Deno.pid, "SIGKILL");
-      return Reflect.apply(own, this, given);
-    };
-    Object.defineProperty(owner, name, { value, configurable: true });
-  }
-}
+dieAtChange(Number(at));
 
 const { options, words: [command, ...words] } = commandLine(...args);
 const line = { options, words };

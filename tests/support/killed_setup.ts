@@ -5,8 +5,6 @@
  *
  * With fewer than n changes it ends as the softkey does, else by SIGKILL.
  *
- * What it does not do: count what SQLite writes; its own tests do that.
- *
  * @module
  */
 
@@ -14,29 +12,10 @@ import { readArguments } from "../../src/device/arguments.ts";
 import { init } from "../../src/device/commands/init.ts";
 import { restore } from "../../src/device/commands/restore.ts";
 import { complain } from "../../src/device/terminal.ts";
+import { dieAtChange } from "./killed_at.ts";
 
 const [at, ...args] = Deno.args;
-let left = Number(at);
-
-/** Everything of the runtime that changes a disk. */
-const CHANGES = [
-  [Deno, ["link", "rename", "remove", "chmod", "mkdir", "open"]],
-  [Deno, ["renameSync", "removeSync", "openSync"]],
-  [Deno.FsFile.prototype, ["write", "sync", "writeSync", "syncSync"]],
-] as const;
-
-for (const [owner, names] of CHANGES) {
-  for (const name of names) {
-    const own: unknown = Reflect.get(owner, name);
-    if (typeof own !== "function") throw new Error(`no ${name} to stop at`);
-    const value = function (this: unknown, ...given: unknown[]): unknown {
-      left -= 1;
-      if (left === 0) Deno.kill(Deno.pid, "SIGKILL");
-      return Reflect.apply(own, this, given);
-    };
-    Object.defineProperty(owner, name, { value, configurable: true });
-  }
-}
+dieAtChange(Number(at));
 
 const { options, words: [name, ...words] } = readArguments(args);
 const command = name === "init" ? init : restore;
