@@ -31,7 +31,7 @@ function setting<T>(row: Setting<T>): Setting<T> {
 }
 
 /** How a device becomes the node's. */
-export type PairingMode = "first" | "open";
+export type PairingMode = "code" | "first" | "open";
 
 const LOG_LEVEL_NAMES: readonly string[] = Object.keys(LOG_LEVELS);
 
@@ -49,12 +49,69 @@ export const SETTINGS = {
     wanted: "ADDRESS:PORT or off",
     parse: (text) => text === "off" ? null : parseAddress(text),
   }),
+  tls_cert: setting<string | null>({
+    about: "TLS 1.3 for both listeners: a certificate file (PEM), or one " +
+      "that the broker makes for itself",
+    fallback: "off",
+    wanted: "a file, self-signed, or off",
+    parse: parseOptional,
+  }),
+  tls_key: setting<string | null>({
+    about: "the private key file (PEM) of that certificate",
+    fallback: "off",
+    wanted: "a file, or off",
+    parse: parseOptional,
+  }),
+  public_address: setting<ListenAddress | null>({
+    about: "what devices dial, where that is not the address listened on",
+    fallback: "off",
+    wanted: "ADDRESS:PORT or off",
+    parse: (text) => text === "off" ? null : parseAddress(text),
+  }),
+  mqtt_url: setting<string | null>({
+    about: "an MQTT server to meet devices on, in place of our own",
+    fallback: "off",
+    wanted: "mqtt://HOST:PORT/PREFIX or mqtts://HOST:PORT/PREFIX, or off",
+    parse: (text) => text === "off" ? null : parseMqttUrl(text),
+  }),
+  mqtt_user: setting<string | null>({
+    about: "the name to log in to that server with",
+    fallback: "off",
+    wanted: "a name, or off",
+    parse: parseOptional,
+  }),
+  mqtt_password: setting<string>({
+    about: "the password of that name",
+    fallback: "",
+    wanted: "a password",
+    parse: (text) => text,
+    isSecret: true,
+  }),
+  mqtt_ca: setting<string | null>({
+    about: "the certificate file (PEM) of whoever signed that server's",
+    fallback: "off",
+    wanted: "a file, or off for those that the system trusts",
+    parse: parseOptional,
+  }),
+  mqtt_cert: setting<string | null>({
+    about: "the client certificate file (PEM) to show to that server",
+    fallback: "off",
+    wanted: "a file, or off",
+    parse: parseOptional,
+  }),
+  mqtt_key: setting<string | null>({
+    about: "the private key file (PEM) of the client certificate",
+    fallback: "off",
+    wanted: "a file, or off",
+    parse: parseOptional,
+  }),
   pairing: setting<PairingMode>({
-    about: "first: the first device is the node's from then on; " +
+    about: "code: devices are paired by remote_hsmd_mqtt pair; " +
+      "first: the first device on this machine is the node's from then on; " +
       "open: any device serves, for tests only",
-    fallback: "first",
-    wanted: "first or open",
-    parse: (text) => text === "first" || text === "open" ? text : undefined,
+    fallback: "code",
+    wanted: "code, first or open",
+    parse: (text) => isPairingMode(text) ? text : undefined,
   }),
   token_window: setting<number>({
     about:
@@ -74,6 +131,33 @@ export const SETTINGS = {
     fallback: "debug",
     wanted: LOG_LEVEL_NAMES.join(", "),
     parse: (text) => isLogLevel(text) ? text : undefined,
+  }),
+  handshake_rate: setting<number>({
+    about: "handshakes of other nodes that the signer answers a second",
+    fallback: "20",
+    wanted: "a whole number, 1 to 1000",
+    parse: (text) => parseCount(text, 1_000) || undefined,
+  }),
+  lss_url: setting<string | null>({
+    about: "a Lightning Storage Server for the devices' state, in place of " +
+      "the broker's own storage",
+    fallback: "off",
+    wanted: "http://ADDRESS:PORT or off",
+    parse: (text) => text === "off" ? null : parseHttpUrl(text),
+  }),
+  http_listen: setting<ListenAddress | null>({
+    about: "where the status page, its API and the metrics are",
+    fallback: "off",
+    wanted: "ADDRESS:PORT or off",
+    parse: (text) => text === "off" ? null : parseAddress(text),
+  }),
+  http_token: setting<string>({
+    about: "what a request to that address must carry; needed where it is " +
+      "not on this machine",
+    fallback: "",
+    wanted: "at least 16 characters, or nothing",
+    parse: (text) => text === "" || text.length >= 16 ? text : undefined,
+    isSecret: true,
   }),
   bitcoind_url: setting<string | null>({
     about: "bitcoind, which shows the device the chain and what fees are",
@@ -149,10 +233,23 @@ export function environmentName(name: SettingName): string {
 export const SETTING_NAMES: readonly SettingName[] = [
   "mqtt_listen",
   "ws_listen",
+  "tls_cert",
+  "tls_key",
+  "public_address",
+  "mqtt_url",
+  "mqtt_user",
+  "mqtt_password",
+  "mqtt_ca",
+  "mqtt_cert",
+  "mqtt_key",
   "pairing",
   "token_window",
   "cln_version",
   "log_level",
+  "handshake_rate",
+  "lss_url",
+  "http_listen",
+  "http_token",
   "bitcoind_url",
   "bitcoind_cookie",
   "bitcoind_user",
@@ -182,10 +279,23 @@ export function loadConfig(sources: ConfigSources): Config {
   return {
     mqtt_listen: read("mqtt_listen", SETTINGS.mqtt_listen),
     ws_listen: read("ws_listen", SETTINGS.ws_listen),
+    tls_cert: read("tls_cert", SETTINGS.tls_cert),
+    tls_key: read("tls_key", SETTINGS.tls_key),
+    public_address: read("public_address", SETTINGS.public_address),
+    mqtt_url: read("mqtt_url", SETTINGS.mqtt_url),
+    mqtt_user: read("mqtt_user", SETTINGS.mqtt_user),
+    mqtt_password: read("mqtt_password", SETTINGS.mqtt_password),
+    mqtt_ca: read("mqtt_ca", SETTINGS.mqtt_ca),
+    mqtt_cert: read("mqtt_cert", SETTINGS.mqtt_cert),
+    mqtt_key: read("mqtt_key", SETTINGS.mqtt_key),
     pairing: read("pairing", SETTINGS.pairing),
     token_window: read("token_window", SETTINGS.token_window),
     cln_version: read("cln_version", SETTINGS.cln_version),
     log_level: read("log_level", SETTINGS.log_level),
+    handshake_rate: read("handshake_rate", SETTINGS.handshake_rate),
+    lss_url: read("lss_url", SETTINGS.lss_url),
+    http_listen: read("http_listen", SETTINGS.http_listen),
+    http_token: read("http_token", SETTINGS.http_token),
     bitcoind_url: read("bitcoind_url", SETTINGS.bitcoind_url),
     bitcoind_cookie: read("bitcoind_cookie", SETTINGS.bitcoind_cookie),
     bitcoind_user: read("bitcoind_user", SETTINGS.bitcoind_user),
@@ -250,6 +360,25 @@ function parseHttpUrl(text: string): string | undefined {
   return isHttp && url.username === "" && url.password === ""
     ? text
     : undefined;
+}
+
+function parseMqttUrl(text: string): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !["mqtt:", "mqtts:"].includes(url.protocol)) {
+    return undefined;
+  }
+  // A password would end up in the log with the address.
+  const isPlain = url.username === "" && url.password === "" &&
+    url.search === "" && url.hash === "" && url.hostname !== "";
+  return isPlain ? text : undefined;
+}
+
+function parseOptional(text: string): string | null | undefined {
+  return text === "off" ? null : text || undefined;
+}
+
+function isPairingMode(text: string): text is PairingMode {
+  return ["code", "first", "open"].includes(text);
 }
 
 function parseUser(text: string): string | undefined {

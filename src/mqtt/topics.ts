@@ -34,6 +34,12 @@ export const TOPICS = {
   // Ours: not in the original, and no device of theirs publishes it.
   "card": "fromDevice",
   "led": "fromDevice",
+  "paired": "fromDevice",
+  "pong": "fromDevice",
+  "ping": "toDevice",
+  // What carries all of the above when it is sealed (BOLT 8).
+  "sealed": "toDevice",
+  "sealed-res": "fromDevice",
 } as const satisfies Record<string, Direction>;
 
 /** The last part of a topic. */
@@ -50,6 +56,9 @@ export const DEVICE_SUBSCRIPTIONS: readonly TopicName[] = [
   "lss-msg",
   "lss-conflict",
 ];
+
+/** All that a sealed device subscribes to. */
+export const SEALED_SUBSCRIPTIONS: readonly TopicName[] = ["sealed"];
 
 /** Ids that the original broker uses itself; a device may not have them. */
 export const RESERVED_CLIENT_IDS: readonly string[] = [

@@ -10,6 +10,7 @@
  * | card | device | where it stands after a commit, before the answer goes |
  * | control | broker | who the node is, after hello; why it does not take a device |
  * | led | device | the state of its light, see `device/led.ts` |
+ * | paired | device | its owner consented to this node; the one-time code |
  *
  * @module
  */
@@ -48,6 +49,12 @@ export const nativeHello = struct("native_hello", {
     cardId: { type: 11, codec: fixed("card_id", 16) },
     /** There is no seed yet: its owner is to be asked whether to pair. */
     isEmpty: { type: 13, codec: bool },
+    /** The one-time code of the pairing string that its owner was given. */
+    pairingCode: { type: 15, codec: fixed("pairing_code", 16) },
+    /** Its card is one of several of one node, kept alike by a storage server. */
+    isShared: { type: 17, codec: bool },
+    /** ECDSA of the card key over SHA256("remote-hsmd card" ‖ transcript). */
+    cardProof: { type: 19, codec: fixed("card_proof", 64) },
   }),
 });
 
@@ -108,6 +115,8 @@ export const nativeControl = struct("native_control", {
     brokerKey: { type: 3, codec: pubkey },
     /** The node id that the node had so far, where it had one. */
     expectedNode: { type: 5, codec: pubkey },
+    /** The node remembers this device: the pairing is done. */
+    isAccepted: { type: 7, codec: bool },
   }),
 });
 
