@@ -55,7 +55,7 @@ Deno.test("Without a file and without environment every setting is its default",
     port: 1883,
   });
   assert.equal(config.ws_listen.value, null);
-  assert.equal(config.pairing.value, "first");
+  assert.equal(config.pairing.value, "code");
   assert.equal(config.cln_version.value, null);
 });
 
@@ -95,6 +95,17 @@ Deno.test("A value that cannot be used is named with its key, its source and wha
   const bad: Readonly<Record<string, string>> = {
     mqtt_listen: "here",
     ws_listen: "on",
+    tls_cert: "",
+    tls_key: "",
+    public_address: "here",
+    mqtt_url: "http://here",
+    mqtt_user: "",
+    mqtt_ca: "",
+    mqtt_cert: "",
+    mqtt_key: "",
+    handshake_rate: "0",
+    lss_url: "127.0.0.1:55551",
+    http_listen: "8080",
     pairing: "closed",
     token_window: "-1",
     cln_version: "latest",
@@ -105,7 +116,9 @@ Deno.test("A value that cannot be used is named with its key, its source and wha
   };
   for (const name of SETTING_NAMES) {
     const value = bad[name];
-    if (name === "bitcoind_password") continue; // any text is one
+    // Any text is a password, and a token is not shown.
+    const unshown = ["bitcoind_password", "mqtt_password", "http_token"];
+    if (unshown.includes(name)) continue;
     assert.ok(value !== undefined, name);
     for (
       const [sources, source] of [
@@ -119,6 +132,24 @@ Deno.test("A value that cannot be used is named with its key, its source and wha
       assert.ok(message.includes(JSON.stringify(value)), message);
       assert.ok(message.includes(SETTINGS[name].wanted), message);
     }
+  }
+});
+
+Deno.test("A token that is too short is refused and not shown", () => {
+  const env = { REMOTE_HSMD_HTTP_TOKEN: "short" };
+  const { key, message } = failure({ env });
+  assert.equal(key, "http_token");
+  assert.ok(!message.includes("short"), message);
+});
+
+Deno.test("An MQTT server is an address without a password in it", () => {
+  const value = (text: string) =>
+    load({ env: { REMOTE_HSMD_MQTT_URL: text } }).mqtt_url.value;
+  for (const text of ["mqtt://host:1883", "mqtts://host:8883/a/prefix"]) {
+    assert.equal(value(text), text);
+  }
+  for (const text of ["mqtt://me:secret@host:1", "ws://host:1", "mqtt://"]) {
+    assert.throws(() => value(text), ConfigError);
   }
 });
 
