@@ -49,6 +49,16 @@ export function hash160(bytes: Uint8Array): Uint8Array {
   return nobleRipemd160(nobleSha256(bytes));
 }
 
+/** HMAC-SHA-256 of the parts, one after another. */
+export function hmacSha256(
+  key: Uint8Array,
+  ...parts: readonly Uint8Array[]
+): Uint8Array {
+  const mac = hmac.create(nobleSha256, key);
+  for (const part of parts) mac.update(part);
+  return mac.digest();
+}
+
 /** HMAC-SHA-512, the pseudorandom function of BIP 32. */
 export function hmacSha512(key: Uint8Array, message: Uint8Array): Uint8Array {
   return hmac(nobleSha512, key, message);
