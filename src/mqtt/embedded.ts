@@ -1,5 +1,6 @@
 /**
- * The MQTT server that the broker carries: `aedes` behind TCP and WebSocket.
+ * The MQTT server that the broker carries: `aedes` behind TCP and WebSocket,
+ * plain or under TLS 1.3 (RFC 8446).
  *
  * What the library does not do for us is done here: TCP_NODELAY on every
  * accepted socket (without it each message waits 40 ms for a delayed ACK),
@@ -21,8 +22,10 @@
 
 import { Buffer } from "node:buffer";
 import http from "node:http";
+import https from "node:https";
 import net from "node:net";
 import type { Duplex } from "node:stream";
+import tls from "node:tls";
 import {
   Aedes,
   type AuthenticateError,
@@ -34,41 +37,41 @@ import { createWebSocketStream, WebSocketServer } from "ws";
 import { Bug } from "../errors.ts";
 import { FRAME_LIMIT } from "../wire/frame.ts";
 import { PacketGuard } from "./packet_guard.ts";
+import type { DeviceLink, DeviceSession, LinkListener } from "./session.ts";
+import type { ServerCertificate } from "./tls.ts";
 import {
   clientIdProblem,
   DEVICE_SUBSCRIPTIONS,
   nameIn,
+  SEALED_SUBSCRIPTIONS,
   type TopicName,
   topicOf,
 } from "./topics.ts";
 
-/** One MQTT connection of a device that has logged in. */
-export interface DeviceSession {
-  /** MQTT client id. */
-  readonly cid: string;
-  /** The public key that signed the login token. */
-  readonly key: Uint8Array;
-  /** `host:port` of the device. */
-  readonly from: string;
-}
+export type { DeviceSession } from "./session.ts";
 
 /** Who hears what happens on the server. */
-export interface ServerEvents {
-  /** The key that logs in here, or why it may not. */
-  login(attempt: LoginAttempt): { key: Uint8Array } | { refusal: string };
-  /** A device published. */
-  message(session: DeviceSession, name: TopicName, payload: Uint8Array): void;
-  /** A device's connection ended, for whatever reason. */
-  gone(session: DeviceSession): void;
-  /** A connection was refused or dropped; fit for a log. */
-  refused(from: string, reason: string): void;
+export interface ServerEvents extends LinkListener {
+  /** Whether somebody may come in. */
+  login(attempt: LoginAttempt): LoginOutcome;
 }
 
-/** What a CONNECT says. */
+/** The key that logs in, or why it may not. */
+export type LoginOutcome =
+  | {
+    readonly key: Uint8Array;
+    /** It has more to prove: a stranger's packets, until it is trusted. */
+    readonly isPending?: boolean;
+  }
+  | { readonly refusal: string };
+
+/** What a CONNECT says, and where it comes from. */
 export interface LoginAttempt {
   readonly cid: string;
   readonly username: string;
   readonly password: string;
+  /** Whether the connection begins on this machine. */
+  readonly isLoopback: boolean;
 }
 
 /** Where to listen; port 0 lets the kernel choose. */
@@ -83,16 +86,29 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const DRAIN_TIMEOUT_MS = 5_000;
 const MOST_CONNECTIONS = 2_000;
 const STRANGER_PACKET_LIMIT = 4_096;
-/** Room for a whole hsmd message, its frame and its topic. */
-const DEVICE_PACKET_LIMIT = FRAME_LIMIT + 1_024;
+/** Room for a whole hsmd message, its frame, its topic and its seal. */
+const DEVICE_PACKET_LIMIT = FRAME_LIMIT + 4_096;
+/** All that a device may subscribe to, sealed or not. */
+const SUBSCRIPTIONS: readonly TopicName[] = [
+  ...DEVICE_SUBSCRIPTIONS,
+  ...SEALED_SUBSCRIPTIONS,
+];
+
+/** Who is at the other end of a connection. */
+interface Peer {
+  readonly from: string;
+  readonly isLoopback: boolean;
+}
+
+const UNKNOWN_PEER: Peer = { from: "an unknown address", isLoopback: false };
 
 /** A server and its listeners. */
-export class EmbeddedServer implements AsyncDisposable {
+export class EmbeddedServer implements AsyncDisposable, DeviceLink {
   readonly #aedes: Aedes;
   readonly #events: ServerEvents;
   readonly #sessions = new Map<Client, DeviceSession>();
   readonly #clients = new Map<DeviceSession, Client>();
-  readonly #from = new WeakMap<Client, string>();
+  readonly #peers = new WeakMap<Client, Peer>();
   readonly #guards = new WeakMap<Duplex, PacketGuard>();
   readonly #listeners: { close(): void }[] = [];
   readonly #sockets = new Set<net.Socket>();
@@ -118,7 +134,7 @@ export class EmbeddedServer implements AsyncDisposable {
       },
       authorizeSubscribe: (client, subscription, done) => {
         const name = nameIn(subscription.topic, client.id, "toDevice");
-        const isOwn = name !== null && DEVICE_SUBSCRIPTIONS.includes(name);
+        const isOwn = name !== null && SUBSCRIPTIONS.includes(name);
         done(null, isOwn && subscription.qos < 2 ? subscription : null);
       },
       authorizePublish: (client, packet, done) => {
@@ -140,34 +156,46 @@ export class EmbeddedServer implements AsyncDisposable {
     return server;
   }
 
-  /** Opens a TCP listener and returns where it listens. */
-  async listenTcp(address: ListenAddress): Promise<ListenAddress> {
-    const listener = net.createServer((socket) => this.#acceptTcp(socket));
-    const bound = await listen(listener, address);
-    this.#listeners.push(listener);
-    return bound;
+  /** Opens a TCP listener, under TLS with a certificate; tells where it is. */
+  async listenTcp(
+    address: ListenAddress,
+    certificate: ServerCertificate | null = null,
+  ): Promise<ListenAddress> {
+    const accept = (socket: net.Socket) => this.#accept(socket, peerOf(socket));
+    return await this.#listen(
+      certificate === null
+        ? net.createServer(accept)
+        : tls.createServer(tlsOptions(certificate), accept),
+      address,
+    );
   }
 
-  /** Opens a WebSocket listener (sub-protocol `mqtt`, any path). */
-  async listenWebSocket(address: ListenAddress): Promise<ListenAddress> {
-    const listener = http.createServer((_, response) => {
-      response.writeHead(426, { "content-type": "text/plain" });
-      response.end("MQTT over WebSocket is spoken here\n");
-    });
+  /** Opens a WebSocket listener (sub-protocol `mqtt`, any path), the same way. */
+  async listenWebSocket(
+    address: ListenAddress,
+    certificate: ServerCertificate | null = null,
+  ): Promise<ListenAddress> {
+    const listener = certificate === null
+      ? http.createServer(answerHttp)
+      : https.createServer(tlsOptions(certificate), answerHttp);
     const sockets = new WebSocketServer({
       server: listener,
       maxPayload: DEVICE_PACKET_LIMIT,
       handleProtocols: () => "mqtt",
     });
-    listener.on("connection", (socket: net.Socket) => this.#track(socket));
     sockets.on("connection", (socket, request) => {
       const stream = createWebSocketStream(socket);
-      this.#accept(stream, addressOf(request.socket));
+      this.#accept(stream, peerOf(request.socket));
     });
     sockets.on("error", () => {}); // told by listen() below
-    const bound = await listen(listener, address);
-    this.#listeners.push(listener);
-    return bound;
+    return await this.#listen(listener, address);
+  }
+
+  /** Lets a device that has proved itself send as much as replies need. */
+  trust(session: DeviceSession): void {
+    const client = this.#clients.get(session);
+    if (client === undefined) return;
+    this.#guards.get(client.conn)?.allow(DEVICE_PACKET_LIMIT);
   }
 
   /** Publishes to one device; false when it is gone or has not subscribed. */
@@ -202,34 +230,45 @@ export class EmbeddedServer implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  #acceptTcp(socket: net.Socket): void {
-    if (this.#track(socket)) this.#accept(socket, addressOf(socket));
+  /** Listens, and watches what arrives before anybody speaks on it. */
+  async #listen(
+    listener: net.Server,
+    address: ListenAddress,
+  ): Promise<ListenAddress> {
+    listener.prependListener("connection", (socket) => this.#track(socket));
+    // No TLS, or none in time: nobody else ends that connection.
+    listener.on("tlsClientError", (_error: Error, socket: net.Socket) => {
+      socket.destroy();
+    });
+    const bound = await listen(listener, address);
+    this.#listeners.push(listener);
+    return bound;
   }
 
-  /** Notes a raw socket; false when there are too many. */
-  #track(socket: net.Socket): boolean {
+  /** Notes a raw socket; ends it when there are too many. */
+  #track(socket: net.Socket): void {
     if (this.#sockets.size >= MOST_CONNECTIONS) {
       socket.destroy();
-      return false;
+      return;
     }
     socket.setNoDelay(true);
     this.#sockets.add(socket);
     socket.on("close", () => this.#sockets.delete(socket));
-    return true;
   }
 
-  #accept(stream: Duplex, from: string): void {
+  #accept(stream: Duplex, peer: Peer): void {
+    if (stream.destroyed) return;
     const guard = new PacketGuard(STRANGER_PACKET_LIMIT);
     this.#guards.set(stream, guard);
     const client = this.#aedes.handle(stream);
     feed(client, stream, (chunk) => {
       const problem = guard.problemIn(chunk);
       if (problem === null) return true;
-      this.#events.refused(from, problem);
+      this.#events.refused(peer.from, problem);
       stream.destroy();
       return false;
     });
-    this.#from.set(client, from);
+    this.#peers.set(client, peer);
   }
 
   /** Asks whether the client may come in; makes its session if so. */
@@ -238,10 +277,12 @@ export class EmbeddedServer implements AsyncDisposable {
     username: string,
     password: Readonly<Uint8Array> | undefined,
   ): boolean {
+    const { from, isLoopback } = this.#peers.get(client) ?? UNKNOWN_PEER;
     const attempt = {
       cid: client.id,
       username,
       password: new TextDecoder().decode(password),
+      isLoopback,
     };
     const outcome = this.#events.login(attempt);
     if ("refusal" in outcome) {
@@ -251,11 +292,13 @@ export class EmbeddedServer implements AsyncDisposable {
     const session = {
       cid: client.id,
       key: outcome.key,
-      from: this.#from.get(client) ?? "an unknown address",
+      from,
+      isSealed: false,
+      transcript: null,
     };
-    this.#guards.get(client.conn)?.allow(DEVICE_PACKET_LIMIT);
     this.#sessions.set(client, session);
     this.#clients.set(session, client);
+    if (outcome.isPending !== true) this.trust(session);
     client.conn.on("close", () => this.#forget(client));
     return true;
   }
@@ -294,7 +337,7 @@ export class EmbeddedServer implements AsyncDisposable {
   }
 
   #refuse(client: Client, reason: string): void {
-    const from = this.#from.get(client) ?? "an unknown address";
+    const { from } = this.#peers.get(client) ?? UNKNOWN_PEER;
     this.#events.refused(from, reason);
   }
 }
@@ -355,8 +398,28 @@ function notAuthorised(): AuthenticateError {
   return Object.assign(new Error("login refused"), { returnCode: 5 });
 }
 
-function addressOf(socket: net.Socket): string {
-  return `${socket.remoteAddress ?? "?"}:${socket.remotePort ?? "?"}`;
+function answerHttp(_: http.IncomingMessage, to: http.ServerResponse): void {
+  to.writeHead(426, { "content-type": "text/plain" });
+  to.end("MQTT over WebSocket is spoken here\n");
+}
+
+function tlsOptions({ cert, key }: ServerCertificate): tls.TlsOptions {
+  return {
+    cert,
+    key: asBuffer(key.reveal()),
+    minVersion: "TLSv1.3",
+    handshakeTimeout: CONNECT_TIMEOUT_MS,
+  };
+}
+
+/** Addresses of this machine; the last is IPv4 on an IPv6 listener. */
+const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/;
+
+function peerOf({ remoteAddress, remotePort }: net.Socket): Peer {
+  return {
+    from: `${remoteAddress ?? "?"}:${remotePort ?? "?"}`,
+    isLoopback: LOOPBACK.test(remoteAddress ?? ""),
+  };
 }
 
 /** The same bytes as the library's type. */

@@ -35,6 +35,8 @@ export interface DeviceSession {
 export interface DeviceLink {
   /** False when the device is gone. */
   send(session: DeviceSession, name: TopicName, payload: Uint8Array): boolean;
+  /** It proved who it is: it may send as much as answers need. */
+  trust(session: DeviceSession): void;
   /** Ends a connection; {@linkcode LinkListener.gone} follows. */
   drop(session: DeviceSession): void;
 }

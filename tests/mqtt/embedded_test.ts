@@ -5,10 +5,10 @@
  */
 
 import assert from "node:assert/strict";
-import net from "node:net";
 import {
   connect,
   type ConnectFields,
+  countNoDelay,
   NotedServer,
   packet,
   publish,
@@ -202,25 +202,6 @@ test("The newer of two connections with one client id stays", async () => {
   await second.send(publish("aa/hello", "again"));
   await server.happened("message", ({ payload }) => payload === "again");
 });
-
-/** Counts the accepted sockets that were told not to wait for more bytes. */
-async function countNoDelay(
-  port: number,
-  fn: () => Promise<void>,
-): Promise<number> {
-  const { setNoDelay } = net.Socket.prototype;
-  const told = new Set<net.Socket>();
-  net.Socket.prototype.setNoDelay = function (isOn?: boolean) {
-    if (isOn === true && this.localPort === port) told.add(this);
-    return setNoDelay.call(this, isOn);
-  };
-  try {
-    await fn();
-  } finally {
-    net.Socket.prototype.setNoDelay = setNoDelay;
-  }
-  return told.size;
-}
 
 test("Every accepted socket has TCP_NODELAY", async () => {
   await using server = await NotedServer.start();

@@ -8,6 +8,7 @@
  * @module
  */
 
+import net from "node:net";
 import { makeToken } from "../../src/mqtt/auth.ts";
 import { publicKey } from "../../src/crypto/secp.ts";
 import {
@@ -16,6 +17,7 @@ import {
   type LoginAttempt,
 } from "../../src/mqtt/embedded.ts";
 import { checkLogin } from "../../src/mqtt/auth.ts";
+import type { ServerCertificate } from "../../src/mqtt/tls.ts";
 import type { TopicName } from "../../src/mqtt/topics.ts";
 
 const utf8 = new TextEncoder();
@@ -162,7 +164,11 @@ function nullForReset(error: unknown): null {
 
 /** Something that happened on the server. */
 export type Happening =
-  | { readonly kind: "login"; readonly cid: string }
+  | {
+    readonly kind: "login";
+    readonly cid: string;
+    readonly isLoopback: boolean;
+  }
   | {
     readonly kind: "message";
     readonly session: DeviceSession;
@@ -184,7 +190,13 @@ export class NotedServer implements AsyncDisposable {
     this.port = port;
   }
 
-  static async start({ isWebSocket = false } = {}): Promise<NotedServer> {
+  static async start(
+    { isWebSocket = false, isPending = false, certificate = null }: {
+      isWebSocket?: boolean;
+      isPending?: boolean;
+      certificate?: ServerCertificate | null;
+    } = {},
+  ): Promise<NotedServer> {
     let noted = null as NotedServer | null;
     const note = (happening: Happening) => {
       if (noted === null) return;
@@ -193,9 +205,13 @@ export class NotedServer implements AsyncDisposable {
     };
     const server = await EmbeddedServer.start({
       login(attempt: LoginAttempt) {
-        const { cid, username, password } = attempt;
-        note({ kind: "login", cid });
-        return checkLogin(username, password, { now: 1000, window: 60 });
+        const { cid, username, password, isLoopback } = attempt;
+        note({ kind: "login", cid, isLoopback });
+        const outcome = checkLogin(username, password, {
+          now: 1000,
+          window: 60,
+        });
+        return { ...outcome, isPending };
       },
       message: (session, name, payload) =>
         note({
@@ -209,8 +225,8 @@ export class NotedServer implements AsyncDisposable {
     });
     const address = { hostname: "127.0.0.1", port: 0 };
     const { port } = isWebSocket
-      ? await server.listenWebSocket(address)
-      : await server.listenTcp(address);
+      ? await server.listenWebSocket(address, certificate)
+      : await server.listenTcp(address, certificate);
     noted = new NotedServer(server, port);
     return noted;
   }
@@ -252,4 +268,29 @@ export class NotedServer implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.server[Symbol.asyncDispose]();
   }
+}
+
+/**
+ * Counts the sockets that are told not to wait for more bytes: accepted at a
+ * port, or connected to it.
+ */
+export async function countNoDelay(
+  port: number,
+  fn: () => Promise<void>,
+  end: "localPort" | "remotePort" = "localPort",
+): Promise<number> {
+  const { setNoDelay } = net.Socket.prototype;
+  const told = new Set<string>(); // a socket of TLS is one on another
+  net.Socket.prototype.setNoDelay = function (isOn?: boolean) {
+    if (isOn !== false && this[end] === port) {
+      told.add(`${this.localPort} ${this.remotePort}`);
+    }
+    return setNoDelay.call(this, isOn);
+  };
+  try {
+    await fn();
+  } finally {
+    net.Socket.prototype.setNoDelay = setNoDelay;
+  }
+  return told.size;
 }
