@@ -20,6 +20,34 @@ import { ConfigError, describeError, UsageError } from "./src/errors.ts";
 /** Arguments that lightningd gives its hsmd; unknown flags are ignored too. */
 const DEVELOPER_FLAG = "--developer";
 
+type Command = (args: readonly string[]) => Promise<number>;
+
+/** What a person runs by hand; each is loaded when it is. */
+const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
+  ["pair", async (args) => (await import("./src/cli/pair.ts")).pair(args)],
+  [
+    "unpair",
+    async (args) => (await import("./src/cli/unpair.ts")).unpair(args),
+  ],
+  [
+    "devices",
+    async (args) => (await import("./src/cli/devices.ts")).devices(args),
+  ],
+  ["use", async (args) => (await import("./src/cli/use.ts")).use(args)],
+  [
+    "status",
+    async (args) => (await import("./src/cli/status.ts")).status(args),
+  ],
+  [
+    "control",
+    async (args) => (await import("./src/cli/control.ts")).control(args),
+  ],
+  [
+    "verify",
+    async (args) => (await import("./src/cli/verify.ts")).verify(args),
+  ],
+]);
+
 async function main(args: readonly string[]): Promise<number> {
   const [first, ...rest] = args;
   if (first === "--version" || first === "version") return await version();
@@ -31,10 +59,8 @@ async function main(args: readonly string[]): Promise<number> {
     const { config } = await import("./src/cli/show_config.ts");
     return say(config());
   }
-  if (first === "verify") {
-    const { verify } = await import("./src/cli/verify.ts");
-    return await verify(rest);
-  }
+  const command = COMMANDS.get(first ?? "");
+  if (command !== undefined) return await command(rest);
   if (first === undefined || first.startsWith("--")) {
     const { runDaemon } = await import("./src/cli/daemon.ts");
     return await runDaemon({ isDeveloper: args.includes(DEVELOPER_FLAG) });

@@ -39,6 +39,7 @@ import type { FrameConn } from "../tests/support/standin/standin.ts";
 import { ms, percentile } from "../tests/support/stats.ts";
 import { measureChain } from "./bench/chain.ts";
 import { openClient } from "./bench/client.ts";
+import { measureCrowd } from "./bench/crowd.ts";
 import { measureValidation } from "./bench/validation.ts";
 import { build, PROGRAMS } from "./build.ts";
 
@@ -98,6 +99,7 @@ async function main(): Promise<void> {
       `${starts.map((value) => value.toFixed(0)).join(", ")} ms`,
   );
   await measureClients(broker);
+  await measureCrowd({ broker, softkey });
   await measureValidation();
   await measureChain();
 }
@@ -130,6 +132,8 @@ async function measureLife(
       program: programs.broker,
       folder,
       listen,
+      // What is measured is the path, not how it holds strangers up.
+      env: { REMOTE_HSMD_HANDSHAKE_RATE: "1000" },
     });
     let ready = 0;
     await playLife(withoutEnd(life), broker.standin, newOutcome(), () => {

@@ -8,15 +8,9 @@
  * everything unanswered again, in order, under the same numbers. A late answer
  * or a second one finds nobody waiting and is forgotten.
  *
- * A session of a device:
- *
- *     connected --hello--> greeted --init sent--> initialising
- *                                                      |
- *                     refused <-- another identity? ---+--- verified --> ready
- *
- * One ready device is active and gets the requests; others stay warm. Before
- * lightningd hears of a device's init reply, its keys are compared with the key
- * that logged in and with the pairing.
+ * One ready device is active and gets the requests; others stay warm. Which one,
+ * and what it has to prove first, is a function (`broker/fleet.ts`); how a
+ * connection becomes a ready device is `broker/reception.ts`.
  *
  * //~ The hard part of a remote signer is not the signing, it is the line going
  * //~ dead in mid-sentence. We tried "ask again after ten seconds" on paper, as
@@ -27,82 +21,79 @@
  * @module
  */
 
+import { ActiveBook } from "./broker/active.ts";
+import { bad, printable, readAnswer, replyWith } from "./broker/answers.ts";
 import {
-  checkIdentity,
-  type DeviceIdentity,
-  identityIn,
-  type PairingBook,
-} from "./broker/pairing.ts";
-import {
-  bad,
-  initFailure,
-  pinVersion,
-  printable,
-  readAnswer,
-  replyWith,
-} from "./broker/answers.ts";
-import {
-  describeDevice,
-  type Device,
-  NATIVE,
-  newDevice,
-  SPHINX,
-  standIn,
-} from "./broker/device.ts";
+  type Health,
+  HealthCheck,
+  makeChallenge,
+  problemWith,
+} from "./broker/challenge.ts";
 import { ChainFeed } from "./broker/chain_feed.ts";
+import { ControlLine } from "./broker/control_line.ts";
+import { describeDevice, type Device, SPHINX } from "./broker/device.ts";
+import { decodeDeviceError } from "./broker/device_error.ts";
+import type {
+  BrokerFace,
+  ControlOutcome,
+  DeviceError,
+  Unsubscribe,
+  UseOutcome,
+} from "./broker/face.ts";
 import { FeeTelling } from "./broker/fee_telling.ts";
+import {
+  choose,
+  type FleetFacts,
+  type Member,
+  riskOf,
+} from "./broker/fleet.ts";
+import { HandshakeLimit } from "./broker/handshakes.ts";
 import { linesFor } from "./broker/lines.ts";
+import { mayAsk } from "./broker/negotiation.ts";
 import type { NodeSelf } from "./broker/node_self.ts";
+import { Overview } from "./broker/overview.ts";
+import type { PairingBook } from "./broker/pairing.ts";
+import type { PairingDesk, PairingMode } from "./broker/pairing_desk.ts";
 import { type Pending, RequestQueue } from "./broker/queue.ts";
+import { networkIn, Reception } from "./broker/reception.ts";
 import { refusalOf } from "./broker/refusals.ts";
 import { RefusalLog } from "./broker/refusal_log.ts";
 import { Repeats } from "./broker/repeats.ts";
+import type { StatusSnapshot } from "./broker/status.ts";
+import type { Storage } from "./broker/storage.ts";
 import { WaitingNotice } from "./broker/waiting.ts";
 import { WalletKeys } from "./broker/wallet_keys.ts";
-import { type Network, networkOf } from "./bitcoin/networks.ts";
-import {
-  DecodeError,
-  describeError,
-  IdentityError,
-  SIGNER_ERROR_CODES,
-} from "./errors.ts";
-import type { DeviceSession, LoginAttempt } from "./mqtt/embedded.ts";
+import type { Network } from "./bitcoin/networks.ts";
+import { describeError, SIGNER_ERROR_CODES } from "./errors.ts";
+import { Metrics } from "./metrics/metrics.ts";
 import { checkLogin } from "./mqtt/auth.ts";
-import { pairingFingerprint } from "./mqtt/fingerprint.ts";
+import type { LoginAttempt } from "./mqtt/embedded.ts";
+import type { DeviceLink, DeviceSession } from "./mqtt/session.ts";
 import type { TopicName } from "./mqtt/topics.ts";
 import type { Answer, Request } from "./unixfd.ts";
-import {
-  decodeCardHead,
-  decodeHello,
-  encodeControl,
-  encodeRefusal,
-  type NativeHello,
-} from "./wire/control.ts";
 import { FRAME_LIMIT } from "./wire/frame.ts";
 import { messageName, REPLIES, type RequestOf, REQUESTS } from "./wire/hsmd.ts";
 import { decodeMessage, encodeMessage, messageType } from "./wire/message.ts";
 import type { LogLevel } from "./wire/status.ts";
-import { NOBODY, type NodeId, type PubKey } from "./wire/types.ts";
+import { NOBODY, type NodeId } from "./wire/types.ts";
 import {
   decodeSignerError,
+  decodeSignerRequest,
   decodeSignerResponse,
   encodeSignerError,
-  encodeSignerRequest,
   type FeeReference,
   SIGNER_ERROR_TYPE,
   type SignerError,
 } from "./wire/vls.ts";
 
-/** How the broker reaches a device. */
-export interface DeviceLink {
-  /** False when the device is gone. */
-  send(session: DeviceSession, name: TopicName, payload: Uint8Array): boolean;
-  drop(session: DeviceSession): void;
-}
-
 /** What the broker is made of. */
 export interface BrokerOptions {
   readonly book: PairingBook;
+  readonly desk: PairingDesk;
+  /** Which device signed last, and which one the operator wants. */
+  readonly active?: ActiveBook;
+  /** Where the state of shared devices is; absent: they are taken without. */
+  readonly storage?: Storage;
   /** What devices know this node by. */
   readonly self: NodeSelf;
   readonly log: (level: LogLevel, text: string, peer?: NodeId | null) => void;
@@ -112,67 +103,115 @@ export interface BrokerOptions {
   readonly now: () => number;
   /** lightningd runs with --developer. */
   readonly isDeveloper: boolean;
+  /** `open`: any device, and without a seal, for tests only. */
+  readonly pairing: PairingMode;
   /** How old a login token may be, in seconds; 0 takes any age. */
   readonly tokenWindow: number;
+  /** Handshakes of other nodes a second; absent: as many as come. */
+  readonly handshakeRate?: number;
   /** Where devices connect, for a person to read. */
   readonly address: () => string;
+  readonly metrics?: Metrics;
 }
 
-/** lightningd's init, and what became of it. */
-interface Init {
-  readonly message: Uint8Array;
-  readonly preinit: Uint8Array | null;
-  /** Answers lightningd; null once that was done. */
-  answer: ((answer: Answer) => void) | null;
-}
-
-const INIT_SEQUENCE = 0;
 /** A device that has not answered for this long is worth a line. */
 const SLOW_MS = 10_000;
-/** Longest name of a light's state that is kept. */
-const LONGEST_LED = 40;
-/** What the light of a softkey is called while its owner is needed. */
-const ALARM_LED = "alarm";
 
 /** Requests in, replies out. */
-export class Broker {
+export class Broker implements BrokerFace {
   readonly #options: BrokerOptions;
   readonly #link: DeviceLink;
-  readonly #devices = new Map<DeviceSession, Device>();
+  readonly #reception: Reception;
   readonly #queue: RequestQueue;
   readonly #waiting: WaitingNotice;
+  readonly #fleet: ActiveBook;
+  readonly #controls: ControlLine;
+  readonly #health: HealthCheck;
+  readonly #overview: Overview;
   #preinit: Uint8Array | null = null;
-  #init: Init | null = null;
   #wallet: WalletKeys | null = null;
   #active: Device | null = null;
+  /** Why it is this one, or nobody: a sentence for the operator. */
+  #why = "no device is connected";
+  /** Who is being noted as the active one. */
+  #noting: Device | null = null;
   readonly #repeats: Repeats;
   readonly #refusals: RefusalLog;
   readonly #fees: FeeTelling;
   /** The line on which devices are told of blocks. */
   readonly chain: ChainFeed;
+  readonly metrics: Metrics;
   readonly #network = Promise.withResolvers<Network>();
-  /** Devices are believed one after the other. */
-  #welcomes: Promise<void> = Promise.resolve();
 
   constructor(link: DeviceLink, options: BrokerOptions) {
+    const { now, book, self, desk, log, tell, storage = null } = options;
     this.#link = link;
     this.#options = options;
-    this.#repeats = new Repeats(options.now);
+    this.metrics = options.metrics ?? new Metrics();
+    this.#fleet = options.active ?? ActiveBook.inMemory();
+    this.#repeats = new Repeats(now);
     this.#refusals = new RefusalLog(({ level, text, peer }) =>
-      options.log(level, text, peer)
+      log(level, text, peer)
     );
+    const rate = options.handshakeRate;
     this.#queue = new RequestQueue({
-      send: ({ session }, frame) => link.send(session, "vls", frame),
+      send: (device, frame) => this.#send(device, frame),
       changed: () => this.#noteWaiting(),
-      now: options.now,
+      now,
+      ...(rate === undefined
+        ? {}
+        : { handshakes: new HandshakeLimit({ rate, now }) }),
     });
+    this.#controls = new ControlLine({ link, queue: this.#queue });
     this.#fees = new FeeTelling(this.#queue);
-    this.chain = new ChainFeed(this.#queue, options.now);
+    this.chain = new ChainFeed(this.#queue, now);
     this.#waiting = new WaitingNotice((text) => {
       // A device that comes and goes is waited for again and again.
       this.#logRarely("info", text.replace(/\d+/g, "#"), text);
       // lightningd reads no log lines before its init is answered.
-      if (this.#init?.answer) options.tell(text);
+      if (this.#reception.isInitOpen) tell(text);
+    });
+    const logRarely = this.#logRarely.bind(this);
+    this.#reception = new Reception(
+      {
+        link,
+        desk,
+        book,
+        self,
+        storage,
+        isOpen: options.pairing === "open",
+        now,
+        log,
+        logRarely,
+        tell,
+      },
+      {
+        ready: (device) => this.#takeReady(device),
+        away: (device) => this.#recall(device),
+        isActive: (device) => device === this.#active,
+        heard: (device, name, payload) => this.#take(device, name, payload),
+        changed: () => this.#noteWaiting(),
+      },
+    );
+    this.#health = new HealthCheck({
+      now,
+      obstacle: () => this.#active === null ? this.#why : null,
+      nodeId: () => book.current?.identity.nodeId ?? null,
+      ask: (message) => this.#askOurselves(message),
+      metrics: this.metrics,
+    });
+    this.#overview = new Overview({
+      reception: this.#reception,
+      queue: this.#queue,
+      metrics: this.metrics,
+      book,
+      now,
+      address: options.address,
+      storage,
+      pairing: options.pairing,
+      pairedSince: () => desk.since,
+      handshakeRate: rate ?? null,
+      memberOf,
     });
   }
 
@@ -181,6 +220,9 @@ export class Broker {
     this.#waiting.stop();
     this.#options.book.heads?.close();
     this.#refusals.close();
+    this.#reception.close();
+    this.#controls.close();
+    this.#queue.close();
   }
 
   /** lightningd's network, once its init came. */
@@ -199,6 +241,7 @@ export class Broker {
   ask(request: Request): Promise<Answer> {
     const { row, message } = request;
     const { log } = this.#options;
+    this.#overview.takeRequest(request);
     for (const { level, text } of linesFor(row.type, message)) log(level, text);
     const isHere = HERE.get(row.type);
     return isHere === undefined
@@ -217,16 +260,12 @@ export class Broker {
 
   /** init: once, and answered when a device has proved who it is. */
   takeInit(message: Uint8Array): Promise<Answer> | Answer {
-    if (this.#init !== null) return bad("a second init");
+    if (this.#reception.hasInit) return bad("a second init");
     const problem = this.#initProblem(decodeMessage(REQUESTS.init, message));
     if (problem !== null) return bad(problem);
     const network = networkIn(message);
     if (network !== undefined) this.#network.resolve(network);
-    return new Promise((answer) => {
-      this.#init = { message, preinit: this.#preinit, answer };
-      for (const device of this.#devices.values()) this.#initialise(device);
-      this.#noteWaiting();
-    });
+    return this.#reception.takeInit(message, this.#preinit);
   }
 
   #initProblem(init: RequestOf<"init">): string | null {
@@ -262,7 +301,7 @@ export class Broker {
 
   // -------------------------------------------------------- the device side
 
-  /** Decides about a login. */
+  /** Decides about a login at our own server. */
   login(
     attempt: LoginAttempt,
   ): { readonly key: Uint8Array } | { readonly refusal: string } {
@@ -271,72 +310,71 @@ export class Broker {
       window: this.#options.tokenWindow,
     });
     if ("refusal" in login) return login;
-    const { book } = this.#options;
-    if (book.current === null) return login;
-    const { identity, cardKeys } = book.current;
-    const nodeId = identity.nodeId.toHex();
-    const isKnown = nodeId === attempt.username ||
-      cardKeys.includes(attempt.username);
-    return isKnown ? login : {
-      refusal: `its key is ${attempt.username}, paired with ${nodeId} ` +
-        `(pairing: ${book.place})`,
-    };
+    const { isLoopback } = attempt;
+    const { desk } = this.#options;
+    const refusal = desk.mayLogIn(attempt.username, { isLoopback }) ??
+      this.#problemOfName(attempt);
+    return refusal === null ? login : { refusal };
+  }
+
+  /** A stranger must not push out a device by its name. */
+  #problemOfName({ cid, username }: LoginAttempt): string | null {
+    const there = this.#reception.byCid(cid)?.session.key?.toHex();
+    const isFree = there === undefined || there === username ||
+      this.#options.desk.knows(username);
+    return isFree ? null : `client id ${cid} is another device's`;
   }
 
   /** Takes what a device published. */
-  message(
-    session: DeviceSession,
-    name: TopicName,
-    payload: Uint8Array,
-  ): void {
-    try {
-      this.#take(this.#deviceOf(session), name, payload);
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error;
-      this.#reject(session, error.message);
-    }
+  message(session: DeviceSession, name: TopicName, payload: Uint8Array): void {
+    this.#reception.message(session, name, payload);
+  }
+
+  /** Lets go of devices that a command has unpaired. */
+  dropUnpaired(): void {
+    this.#reception.dropUnpaired();
   }
 
   /** A device's connection ended. */
   gone(session: DeviceSession): void {
-    const device = this.#devices.get(session);
-    if (device === undefined) return;
-    this.#devices.delete(session);
-    this.#recall(device);
-    if (device.stage !== "connected") {
-      const text = `device ${describeDevice(device)} disconnected`;
-      this.#logRarely("info", text, text);
-    }
-    if (this.#active === device) this.#promote();
-    this.#noteWaiting();
+    this.#reception.gone(session);
   }
 
-  #deviceOf(session: DeviceSession): Device {
-    const known = this.#devices.get(session);
-    if (known !== undefined) return known;
-    const device = newDevice(session);
-    this.#devices.set(session, device);
-    return device;
+  /** Sends a request, or refuses what the device could not even refuse. */
+  #send(device: Device, frame: Uint8Array): boolean {
+    const { abilities, dialect, session } = device;
+    const isOurs = dialect !== SPHINX || abilities === null;
+    if (isOurs) return this.#link.send(session, "vls", frame);
+    const { sequence, message } = decodeSignerRequest(frame);
+    const problem = mayAsk(abilities, dialect.name, messageType(message) ?? -1);
+    if (problem === null) return this.#link.send(session, "vls", frame);
+    // Once the queue has noted who has it.
+    queueMicrotask(() => this.#refuseHere(device, sequence, problem));
+    return true;
+  }
+
+  #refuseHere(device: Device, sequence: number, reason: string): void {
+    const pending = this.#queue.find(device, sequence);
+    if (pending === undefined || pending.take !== null) return;
+    const message = new TextEncoder().encode(reason);
+    const error = { code: SIGNER_ERROR_CODES.refused, message };
+    const answer = this.#refusal(pending.request, error);
+    // The device has not seen the number.
+    this.#queue.settleUnnumbered(pending, answer);
+    this.#queue.pump(this.#active);
+    this.#noteWaiting();
   }
 
   #take(device: Device, name: TopicName, payload: Uint8Array): void {
     switch (name) {
-      case "hello":
-        return this.#greet(device, payload);
-      case "init-3-res":
-        return this.#takeInitReply(device, payload);
       case "vls-res":
         return this.#takeReply(device, payload);
       case "error":
         return this.#takeError(device, payload);
-      case "card":
-        return this.#takeCardHead(device, payload);
-      case "led":
-        return this.#takeLed(device, payload);
-      case "bye":
-        return this.#link.drop(device.session);
+      case "control-res":
+        return this.#controls.take(device, payload);
       default:
-        // Storage and control belong to features that this broker has not.
+        // What of the original protocol nobody uses.
         this.#options.log(
           "debug",
           `${describeDevice(device)}: ${name} left unread`,
@@ -344,183 +382,11 @@ export class Broker {
     }
   }
 
-  #greet(device: Device, payload: Uint8Array): void {
-    const hello = decodeHello(payload);
-    device.dialect = hello === null ? SPHINX : NATIVE;
-    if (hello?.software !== undefined) {
-      device.software = printable(hello.software);
-    }
-    device.cardKey = hello?.cardKey ? hello.cardKey.toHex() : null;
-    this.#recall(device);
-    device.stage = "greeted";
-    const locked = hello?.isLocked ? ", locked" : "";
-    this.#logRarely(
-      "info",
-      `${device.session.cid} connected`,
-      `device ${
-        describeDevice(device)
-      } connected from ${device.session.from}: ` +
-        `${device.software}${locked}`,
-    );
-    if (this.#active === device) this.#promote();
-    device.stand = standIn(hello);
-    const problem = hello === null
-      ? null
-      : this.#options.book.heads?.problemOf(device.stand) ?? null;
-    if (problem !== null) return this.#refuseCard(device, problem);
-    if (hello !== null) this.#introduce(device, hello);
-    this.#initialise(device);
-  }
-
-  /** Says who this node is: the device's owner pairs with that, or does not. */
-  #introduce({ session }: Device, { isEmpty }: NativeHello): void {
-    const { book, self, tell } = this.#options;
-    const nodeId = book.current?.identity.nodeId ?? self.nodeId;
-    // A key of ours, and ids that a curve point was checked for before.
-    const brokerKey = self.linkKey as PubKey;
-    this.#link.send(
-      session,
-      "control",
-      encodeControl({
-        brokerKey,
-        ...(nodeId === null ? {} : { expectedNode: nodeId as PubKey }),
-      }),
-    );
-    if (book.current !== null) return;
-    const fingerprint = pairingFingerprint(brokerKey, session.cid);
-    const what = isEmpty ? "is new and asks its owner" : "can be paired";
-    const text = `device ${session.cid} ${what}: fingerprint ${fingerprint}, ` +
-      "the same on the device's screen";
-    this.#logRarely("info", text, text);
-    if (this.#init?.answer) tell(text);
-  }
-
-  /** A device's light changed: kept for who asks, and in the log. */
-  #takeLed(device: Device, payload: Uint8Array): void {
-    device.led = printable(payload).slice(0, LONGEST_LED);
-    const text = `device ${describeDevice(device)} shows ${device.led}`;
-    if (device.led !== ALARM_LED) return this.#options.log("debug", text);
-    this.#logRarely("unusual", text, text);
-  }
-
-  /** Its card is not the newest: told to both owners, and not asked. */
-  #refuseCard(device: Device, problem: string): void {
-    device.stage = "connected";
-    this.#link.send(device.session, "control", encodeRefusal(problem));
-    this.#reject(device.session, problem);
-  }
-
-  /** A device committed: remembered, once we believe who it is. */
-  #takeCardHead(device: Device, payload: Uint8Array): void {
-    const { generation, hash } = decodeCardHead(payload);
-    if (device.stand === null) return;
-    device.stand = { ...device.stand, generation, hash: hash.toHex() };
-    if (device.stage === "ready") this.#noteStand(device);
-  }
-
-  #noteStand({ stand }: Device): void {
-    const { heads } = this.#options.book;
-    if (stand === null || heads === undefined) return;
-    heads.note(stand);
-    const { problem } = heads;
-    if (problem === null) return;
-    const text = `cannot remember how far the device's card is: ${problem}`;
-    this.#logRarely("unusual", text, text);
-  }
-
-  /** Sends lightningd's init, as soon as both are there. */
-  #initialise(device: Device): void {
-    if (this.#init === null || device.stage !== "greeted") return;
-    device.stage = "initialising";
-    const { preinit, message } = this.#init;
-    if (preinit !== null && device.dialect === NATIVE) {
-      this.#sendInit(device, preinit);
-    }
-    this.#sendInit(device, message);
-  }
-
-  #sendInit(device: Device, message: Uint8Array): void {
-    const frame = encodeSignerRequest({
-      sequence: INIT_SEQUENCE,
-      peerId: NOBODY,
-      dbid: 0n,
-      message,
-    });
-    this.#link.send(device.session, "init-3-msg", frame);
-  }
-
-  #takeInitReply(device: Device, payload: Uint8Array): void {
-    if (device.stage !== "initialising" || this.#init === null) return;
-    const { message } = decodeSignerResponse(payload, FRAME_LIMIT);
-    switch (messageType(message)) {
-      case REPLIES.init_reply_v4.type:
-        this.#welcomes = this.#welcomes
-          .then(() => this.#welcome(device, message))
-          .catch((error) => this.#reject(device.session, describeError(error)));
-        return;
-      case REPLIES.init_reply_failure.type:
-        return this.#takeInitFailure(device, message);
-      case SIGNER_ERROR_TYPE: {
-        const { code, message: words } = decodeSignerError(message);
-        const text = printable(words);
-        const isBad = code === SIGNER_ERROR_CODES.badRequest;
-        return this.#answerInit(isBad ? bad(text) : initFailure(text));
-      }
-      default: {
-        const found = messageName(messageType(message));
-        this.#reject(device.session, `answered init with ${found}`);
-      }
-    }
-  }
-
-  #takeInitFailure(device: Device, message: Uint8Array): void {
-    const { errorMessage } = decodeMessage(REPLIES.init_reply_failure, message);
-    const text = `device ${describeDevice(device)} cannot start: ` +
-      printable(errorMessage);
-    this.#logRarely("unusual", text, text);
-    this.#answerInit(replyWith(message));
-  }
-
-  /** The device says who it is; lightningd hears it once we believe it. */
-  async #welcome(device: Device, message: Uint8Array): Promise<void> {
-    const identity = identityIn(message);
-    const { book } = this.#options;
-    checkOwnKey(device.session, identity);
-    const { current } = book;
-    if (current !== null) checkIdentity(current.identity, identity);
-    else checkNodeId(this.#options.self, identity);
-    const cardKeys = withCardKey(current?.cardKeys ?? [], device.cardKey);
-    if (current === null || cardKeys.length !== current.cardKeys.length) {
-      await book.store({ identity, cardKeys });
-    }
-    if (current === null) {
-      const text = `paired with ${identity.nodeId.toHex()} (${book.place})`;
-      this.#options.log("info", text);
-    }
-    this.#wallet ??= new WalletKeys(identity);
-    // It may have gone while the pairing was stored.
-    const isHere = this.#devices.get(device.session) === device;
-    if (!isHere || device.stage !== "initialising") return;
-    device.stage = "ready";
-    this.#noteStand(device);
-    this.#answerInit(replyWith(message));
-    if (this.#active === null) {
-      this.#active = device;
-      this.#tellActive();
-    }
-    this.#queue.pump(this.#active);
-    this.#noteWaiting();
-  }
-
-  #answerInit(answer: Answer): void {
-    const init = this.#init;
-    if (init === null || init.answer === null) return;
-    init.answer(answer);
-    const message = answer.kind === "reply"
-      ? pinVersion(init.message, answer.message)
-      : init.message;
-    this.#init = { ...init, message, answer: null };
-    this.#noteWaiting();
+  #takeReady(device: Device): void {
+    const { current } = this.#options.book;
+    if (current !== null) this.#wallet ??= new WalletKeys(current.identity);
+    this.#overview.takeReady(device);
+    this.#chooseActive();
   }
 
   #takeReply(device: Device, payload: Uint8Array): void {
@@ -535,8 +401,10 @@ export class Broker {
     if (answer === null) {
       const found = messageName(messageType(message));
       const { name } = pending.request.row;
-      return this.#reject(device.session, `answered ${name} with ${found}`);
+      const reason = `answered ${name} with ${found}`;
+      return this.#reception.reject(device.session, reason);
     }
+    this.#overview.takeAnswer(pending);
     this.#queue.settle(pending, answer);
     this.#queue.pump(this.#active);
     this.#noteWaiting();
@@ -559,14 +427,17 @@ export class Broker {
     const reason = printable(error.message);
     if (error.code === SIGNER_ERROR_CODES.badRequest) return bad(reason);
     this.#refusals.say(request, { code: error.code, reason });
+    this.#overview.takeRefusal(request, reason);
     return refusalOf(request, error, reason);
   }
 
   /** Sphinx devices tell errors aside; the request under way is meant. */
   #takeError(device: Device, payload: Uint8Array): void {
-    const reason = printable(payload);
+    const { code, text: said } = decodeDeviceError(payload);
+    const reason = printable(said);
     const text = `device ${describeDevice(device)} says: ${reason}`;
     this.#logRarely("unusual", text, text);
+    this.#overview.takeError({ cid: device.session.cid, code, text: reason });
     const pending = device.dialect === SPHINX
       ? this.#queue.firstOf(device)
       : undefined;
@@ -584,22 +455,124 @@ export class Broker {
     this.#noteWaiting();
   }
 
-  #promote(): void {
-    const ready = [...this.#devices.values()]
-      .find(({ stage }) => stage === "ready");
-    this.#active = ready ?? null;
-    this.#tellActive();
+  // ------------------------------------------------------ who is the active
+
+  #chooseActive(): void {
+    const members = this.#reception.devices.map(memberOf);
+    const choice = choose(members, this.#facts());
+    this.#why = choice.why;
+    const chosen = choice.kind === "nobody"
+      ? null
+      : this.#reception.byCid(choice.cid);
+    switch (choice.kind) {
+      case "keep":
+        break;
+      case "activate":
+        this.#activate(chosen);
+        break;
+      case "resync":
+        this.#deactivate();
+        if (chosen !== null) this.#reception.resync(chosen);
+        break;
+      case "nobody":
+        this.#deactivate();
+        break;
+    }
     this.#queue.pump(this.#active);
+    this.#noteWaiting();
+  }
+
+  #facts(): FleetFacts {
+    const { lastActive, preferred } = this.#fleet.current;
+    return {
+      active: this.#active?.session.cid ?? null,
+      lastActive,
+      preferred,
+      storageRevision: this.#options.storage?.revision ?? null,
+    };
+  }
+
+  /** Durably noted first: then it may have requests. */
+  #activate(device: Device | null): void {
+    if (device === null || this.#noting === device) return;
+    this.#stopActive();
+    this.#noting = device;
+    const { cid } = device.session;
+    this.#fleet.activate({ cid, isStored: device.storage !== null })
+      .then(() => this.#setActive(device))
+      .catch((error) => {
+        if (this.#noting === device) this.#noting = null;
+        this.#why = `cannot note which device signs: ${describeError(error)}`;
+        this.#logRarely("broken", "active", this.#why);
+      });
+  }
+
+  #setActive(device: Device): void {
+    if (this.#noting !== device) return;
+    this.#noting = null;
+    const isReady = device.stage === "ready" &&
+      this.#reception.byCid(device.session.cid) === device;
+    const choice = choose(
+      this.#reception.devices.map(memberOf),
+      this.#facts(),
+    );
+    const isChosen = choice.kind === "activate" &&
+      choice.cid === device.session.cid;
+    if (!isReady || !isChosen) return this.#chooseActive();
+    this.#active = device;
+    this.#why = choice.why;
+    this.#health.forget();
+    this.#overview.takeActive(device);
+    this.#tellActive();
+    this.#proveNode(device);
+    this.#queue.pump(device);
+    this.#noteWaiting();
+  }
+
+  /** The one that was asked so far gets nothing more. */
+  #stopActive(): void {
+    const before = this.#active;
+    if (before === null) return;
+    this.#deactivate();
+    // What it still has under way must not reach the storage after the new one.
+    this.#reception.resync(before);
+  }
+
+  #deactivate(): void {
+    this.#noting = null;
+    const before = this.#active;
+    if (before === null) return;
+    this.#active = null;
+    this.#health.forget();
+    this.#fees.withdraw();
+    this.chain.detach();
+    this.#queue.recall(before);
+    this.#overview.takeActive(null);
+  }
+
+  /**
+   * A server that is not ours let it in without a proof: before it is asked
+   * anything else it signs something that nobody could have recorded.
+   */
+  #proveNode(device: Device): void {
+    if (device.session.key !== null) return;
+    const challenge = makeChallenge();
+    const nodeId = this.#options.book.current?.identity.nodeId;
+    if (nodeId === undefined) return;
+    this.#askOurselves(challenge.message, { isUrgent: true }).then((answer) => {
+      const problem = problemWith(challenge, answer, nodeId);
+      if (problem !== null && answer.kind !== "silence") {
+        this.#reception.reject(device.session, problem);
+      }
+    });
   }
 
   /** Tells the active device what the broker itself has to say. */
   #tellActive(): void {
     this.#fees.tell(this.#active);
     const { current } = this.#options.book;
-    const network = this.#init === null
-      ? undefined
-      : networkIn(this.#init.message);
-    if (this.#active === null || current === null || network === undefined) {
+    const { network } = this.#reception;
+    if (this.#active === null || current === null || network === null) {
       return this.chain.detach();
     }
     this.chain.attach(this.#active, current.identity, network);
@@ -607,23 +580,86 @@ export class Broker {
 
   /** What a device has not answered is somebody else's, or nobody's. */
   #recall(device: Device): void {
+    this.#controls.end(device);
+    if (this.#noting === device) this.#noting = null;
     if (device === this.#active) {
-      this.#fees.withdraw();
-      this.chain.detach();
+      this.#overview.takeLoss();
+      this.#deactivate();
+    } else {
+      this.#queue.recall(device);
     }
-    this.#queue.recall(device);
+    this.#chooseActive();
   }
 
-  #reject(session: DeviceSession, reason: string): void {
-    const text = `device ${session.cid} at ${session.from} refused: ${reason}`;
-    this.#logRarely("unusual", `${session.cid} ${reason}`, text);
-    this.#link.drop(session);
+  /** Asks the active device something that nobody but us wants to know. */
+  #askOurselves(
+    message: Uint8Array,
+    options: { readonly isUrgent?: boolean } = {},
+  ): Promise<Answer> {
+    const { signal } = new AbortController();
+    const requester = {
+      peerId: NOBODY,
+      dbid: 0n,
+      permissions: 0n,
+      isMaster: true,
+    };
+    const row = REQUESTS.sign_message;
+    const request = { requester, row, message, signal };
+    return this.#queue.add(request, this.#active, options);
+  }
+
+  // -------------------------------------------------- the operator's side
+
+  snapshot(): StatusSnapshot {
+    return this.#overview.snapshot({
+      active: this.#active,
+      why: this.#why,
+      facts: this.#facts(),
+    });
+  }
+
+  onChange(listener: () => void): Unsubscribe {
+    return this.#overview.onChange(listener);
+  }
+
+  onError(listener: (error: DeviceError) => void): Unsubscribe {
+    return this.#overview.onError(listener);
+  }
+
+  challenge(): Promise<Health> {
+    return this.#health.check();
+  }
+
+  control(cid: string, envelope: Uint8Array): Promise<ControlOutcome> {
+    const device = this.#reception.byCid(cid);
+    return device === null || device.stage !== "ready"
+      ? Promise.resolve({ kind: "unknown" })
+      : this.#controls.ask(device, envelope);
+  }
+
+  async use(
+    cid: string,
+    { isForced }: { readonly isForced: boolean },
+  ): Promise<UseOutcome> {
+    const device = this.#reception.byCid(cid);
+    if (device === null) return { kind: "unknown" };
+    const risk = riskOf(memberOf(device), this.#facts());
+    if (risk !== null && !isForced) return { kind: "refused", reason: risk };
+    await this.#fleet.prefer({ cid, isForced: risk !== null });
+    this.#chooseActive();
+    return { kind: "done", text: this.#why };
+  }
+
+  /** What the chain's follower knows, for whoever looks. */
+  get overview(): Overview {
+    return this.#overview;
   }
 
   /** A refused connection; whoever is refused usually comes back at once. */
   refused(from: string, reason: string): void {
     const [host = from] = from.split(/:\d+$/);
     const text = `MQTT connection from ${from} refused: ${reason}`;
+    this.metrics.add("remote_hsmd_logins_refused_total", []);
     // A stale token says another age each time; it is the same line.
     this.#logRarely("unusual", `${host} ${reason.replace(/\d+/g, "#")}`, text);
   }
@@ -635,7 +671,8 @@ export class Broker {
 
   /** Keeps the notice in step with what is waited for. */
   #noteWaiting(): void {
-    const isInit = Boolean(this.#init?.answer);
+    this.#overview.noteChange();
+    const isInit = this.#reception.isInitOpen;
     if (this.#queue.size === 0 && !isInit) return this.#waiting.stop();
     if (this.#active === null) {
       this.#waiting.start("device", (waited) => this.#absence(waited));
@@ -692,36 +729,14 @@ const HERE: ReadonlyMap<number, HereAnswerer> = new Map<number, HereAnswerer>([
   ],
 ]);
 
-/** The network of lightningd's init. */
-function networkIn(init: Uint8Array): Network | undefined {
-  return networkOf(decodeMessage(REQUESTS.init, init).chainparams);
-}
-
-/** A device may only speak for the key that it logged in with. */
-function checkOwnKey(session: DeviceSession, identity: DeviceIdentity): void {
-  const [found, wanted] = [
-    identity.nodeId.toHex(),
-    session.key.toHex(),
-  ];
-  if (found === wanted) return;
-  throw new IdentityError(
-    `Cannot use this device: its node id is ${found}, it logged in as ${wanted}`,
-  );
-}
-
-/** lightningd ends when its database is another node's. */
-function checkNodeId({ nodeId }: NodeSelf, identity: DeviceIdentity): void {
-  if (nodeId === null || nodeId.toHex() === identity.nodeId.toHex()) return;
-  throw new IdentityError(
-    `Cannot use this device: its node id is ${identity.nodeId.toHex()}, ` +
-      `lightningd's database is that of ${nodeId.toHex()}; restore its seed ` +
-      "on the device",
-  );
-}
-
-function withCardKey(
-  keys: readonly string[],
-  key: string | null,
-): readonly string[] {
-  return key === null || keys.includes(key) ? keys : [...keys, key];
+/** What the choice among devices needs to know of one. */
+function memberOf(device: Device): Member {
+  const { session: { cid }, stage, storage, isTroubled } = device;
+  return {
+    cid,
+    isReady: stage === "ready",
+    isStored: storage !== null,
+    revision: storage?.revision ?? null,
+    isTroubled,
+  };
 }

@@ -35,12 +35,14 @@ import {
   Feeder,
   WrongNetworkError,
 } from "./chain/feeder.ts";
+import type { ChainNews } from "./chain/news.ts";
 import { NodeChain } from "./chain/node.ts";
 import { describeError } from "./errors.ts";
 import type { LogLevel } from "./wire/status.ts";
 import type { FeeReference } from "./wire/vls.ts";
 
 export type { BitcoindLogin, BitcoindOptions } from "./chain/bitcoind.ts";
+export type { ChainNews } from "./chain/news.ts";
 export type { DeviceLine } from "./chain/device.ts";
 export type { DeviceLines } from "./chain/feeder.ts";
 
@@ -57,6 +59,8 @@ export interface ChainOptions {
   /** Devices that are told of blocks; absent: none is. */
   readonly devices?: DeviceLines;
   readonly pauses?: ChainPauses;
+  /** Hears what happens to the device's chain, besides the log. */
+  readonly news?: (news: ChainNews) => void;
 }
 
 /** How long it waits for what, in milliseconds. */
@@ -110,9 +114,10 @@ export class ChainFollower {
   }
 
   #startFeeder(): Feeder | null {
-    const { devices, log, now } = this.#options;
+    const { devices, log, now, news } = this.#options;
     if (devices === undefined) return null;
     return new Feeder({
+      ...(news === undefined ? {} : { news }),
       node: this.#node,
       devices,
       log,

@@ -22,10 +22,15 @@ import { replaceFile } from "./replace_file.ts";
 
 /** A node as its devices see it. */
 export interface NodeSelf {
-  /** Public link key, 33 bytes. */
+  /** Public link key, 33 bytes: what devices pin. */
   readonly linkKey: Uint8Array;
   /** Node id in lightningd's database; null where none can be read. */
   readonly nodeId: Uint8Array | null;
+}
+
+/** The same, with the private link key: for the handshake. */
+export interface OwnNodeSelf extends NodeSelf {
+  readonly privateKey: Secret;
 }
 
 /** Where both are. */
@@ -40,9 +45,12 @@ const KEY_SIZE = 32;
 const NODE_ID_SIZE = 33;
 
 /** Reads who the node is; makes its link key. @throws {ConfigError} */
-export async function openNodeSelf(places: NodePlaces): Promise<NodeSelf> {
+export async function openNodeSelf(
+  places: NodePlaces,
+): Promise<OwnNodeSelf> {
   const key = await readOrMakeKey(places.keyFile);
   return {
+    privateKey: key,
     linkKey: publicKey(key.reveal()),
     nodeId: readNodeId(places.database),
   };

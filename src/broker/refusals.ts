@@ -286,3 +286,8 @@ export function concernOf({ requester, row, message }: Request): Concern {
     dbid: fields["channelDbid"] ?? fields["channelId"] ?? fields["dbid"] ?? 0n,
   };
 }
+
+/** The rule's tag in the words of our signer; null in anybody else's. */
+export function ruleIn(reason: string): string | null {
+  return /^[a-z ]+: ([a-z0-9-]{1,60}): /.exec(reason)?.[1] ?? null;
+}

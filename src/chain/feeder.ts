@@ -25,6 +25,7 @@ import type { BlockHash } from "../wire/types.ts";
 import { DeviceChain, type DeviceLine, DeviceRefusal } from "./device.ts";
 import { type Next, nextStep, type NodeView, startTime } from "./follow.ts";
 import { describePulse, judgeHeartbeat, type Pulse } from "./heartbeat.ts";
+import type { ChainNews } from "./news.ts";
 import type { NodeChain } from "./node.ts";
 import { Progress } from "./progress.ts";
 import type { Breathe } from "./proof.ts";
@@ -49,6 +50,8 @@ export interface FeederOptions {
   readonly breathe: Breathe;
   /** Milliseconds from one round to the next when nothing happens. */
   readonly rest: number;
+  /** Hears what happens, besides the log. */
+  readonly news?: (news: ChainNews) => void;
 }
 
 /** bitcoind is on another network. */
@@ -165,6 +168,7 @@ export class Feeder {
 
   #sayProblem(line: DeviceLine, error: unknown): void {
     this.#progress.reset();
+    this.#news({ kind: "problem", text: describeError(error) });
     if (error instanceof DeviceRefusal && error.isUnknown) {
       this.#deaf = line;
       const text = `device ${line.name} is not told of blocks: ` +
@@ -185,7 +189,10 @@ export class Feeder {
       const next = nextStep(state, view);
       if (next.kind === "synced") return this.#saySynced(state);
       this.#target = view.height;
-      if (state.isStarted) this.#tellProgress(state.height);
+      if (state.isStarted) {
+        this.#news({ kind: "at", height: state.height, tip: view.height });
+        this.#tellProgress(state.height);
+      }
       this.#countRemoved(next, state);
       try {
         await this.#do(next, { line, chain, state });
@@ -309,6 +316,8 @@ export class Feeder {
         : await chain.addWhole(block.searched, place);
       tip = { height: height + 1, hash, filterHeader };
       if (!line.isNative) this.#vls.keep(hash, filterHeader);
+      this.#news({ kind: "added" });
+      this.#news({ kind: "at", height: height + 1, tip: this.#target });
       this.#tellProgress(height + 1);
     }
   }
@@ -329,6 +338,7 @@ export class Feeder {
       accountKey,
       network: network.name,
     });
+    this.#news({ kind: "pulse", pulse });
     if (pulse.kind === this.#pulse) return;
     this.#pulse = pulse.kind;
     const level = pulse.kind === "fresh" ? "info" : "unusual";
@@ -340,12 +350,17 @@ export class Feeder {
 
   #saySynced({ height }: ChainState): void {
     this.#tell(this.#progress.done(height));
+    this.#news({ kind: "at", height, tip: height });
     // A problem that is over is worth a line; each block is not.
     if (this.#said !== "") {
       this.#options.log("info", `the device has bitcoind's tip: ${height}`);
     }
     this.#said = "";
     this.#options.log("debug", `the device is at block ${height}`);
+  }
+
+  #news(news: ChainNews): void {
+    this.#options.news?.(news);
   }
 
   #tell(text: string | null): void {
@@ -363,6 +378,7 @@ export class Feeder {
         this.#tell(`reorg: the device takes back blocks from ${height} down`);
       }
       this.#removed += 1;
+      this.#news({ kind: "removed" });
     } else if (this.#removed > 0) {
       this.#tell(
         `reorg: the device took back ${this.#removed} blocks, ` +

@@ -134,7 +134,7 @@ export const SETTINGS = {
   }),
   handshake_rate: setting<number>({
     about: "handshakes of other nodes that the signer answers a second",
-    fallback: "20",
+    fallback: "100",
     wanted: "a whole number, 1 to 1000",
     parse: (text) => parseCount(text, 1_000) || undefined,
   }),

@@ -6,30 +6,39 @@
  */
 
 import type net from "node:net";
-import { Broker } from "../broker.ts";
-import { type NodeSelf, openNodeSelf } from "../broker/node_self.ts";
-import {
-  FilePairingBook,
-  OpenPairingBook,
-  type PairingBook,
-} from "../broker/pairing.ts";
+import type { Broker, BrokerOptions } from "../broker.ts";
+import { ActiveBook } from "../broker/active.ts";
+import { DeviceBook } from "../broker/devices.ts";
+import { openNodeSelf } from "../broker/node_self.ts";
+import { OpenPairingBook } from "../broker/pairing.ts";
+import { PairingCodes } from "../broker/pairing_codes.ts";
+import { PairingDesk } from "../broker/pairing_desk.ts";
+import type { Storage } from "../broker/storage.ts";
+import { measureStorage } from "../broker/storage_metrics.ts";
 import { type BitcoindLogin, ChainFollower } from "../chain.ts";
 import { ConfigError, describeError, UsageError } from "../errors.ts";
+import { Metrics } from "../metrics/metrics.ts";
 import { type Handover, startHandover } from "../fdpass/spawn.ts";
-import { EmbeddedServer, type ServerEvents } from "../mqtt/embedded.ts";
 import {
   EXIT_FAILURE,
   openDescriptor,
   StatusStream,
   UnixFd,
 } from "../unixfd.ts";
-import { type Config, parseVersion, showAddress } from "./config.ts";
+import { chainNewsFor } from "./chain_news.ts";
+import { type Config, parseVersion } from "./config.ts";
 import {
+  ACTIVE_FILE,
   FOLDER,
   LINK_KEY_FILE,
   NODE_DATABASE,
-  PAIRING_FILE,
+  STORAGE_FILE,
+  STORAGE_KEY_FILE,
 } from "./folder.ts";
+import { startHttp } from "./http.ts";
+import { openMeeting } from "./meeting.ts";
+import { openPairingFiles, type PairingFiles } from "./pairing_files.ts";
+import { SOCKET_FILE } from "./socket.ts";
 import { readConfig } from "./sources.ts";
 
 /** Signals that a terminal or a service manager sends to the whole group. */
@@ -67,22 +76,33 @@ interface Parts {
 }
 
 async function serve(parts: Parts): Promise<number> {
-  const { config, isDeveloper, master, status } = parts;
+  const { config, status, master } = parts;
   await Deno.mkdir(FOLDER, { recursive: true, mode: 0o700 });
-  const book = await openBook(config);
   const self = await openNodeSelf({
     keyFile: LINK_KEY_FILE,
     database: NODE_DATABASE,
   });
+  const books = await openBooks(config);
   await using handover = await startHelper();
-  const { server, broker } = await openServer({
+  const metrics = new Metrics();
+  const storage = measureStorage(await openStorage(config), metrics);
+  const meeting = await openMeeting({
     config,
-    isDeveloper,
-    status,
-    book,
     self,
+    devices: books.devices,
+    log: (level, text) => status.log(level, text),
+    broker: { ...brokerParts(parts, books), self, storage, metrics },
+  });
+  const { broker } = meeting;
+  const http = await startHttp({
+    face: broker,
+    socketPath: SOCKET_FILE,
+    listen: config.http_listen.value,
+    token: config.http_token.value,
+    log: (level, text) => status.log(level, text),
   });
   const chain = followChain(config, status, broker);
+  const watch = books.watch(() => broker.dropUnpaired());
   try {
     const lightningd = new UnixFd({
       master,
@@ -93,10 +113,78 @@ async function serve(parts: Parts): Promise<number> {
     const { code } = await lightningd.ending;
     return code;
   } finally {
+    watch.close();
     await chain?.stop();
-    broker.close();
-    await server[Symbol.asyncDispose]();
+    await http.close();
+    await meeting.close();
+    storage.close();
   }
+}
+
+/** What the broker remembers, as the setting `pairing` says. */
+async function openBooks(config: Config): Promise<Books> {
+  const isOpen = config.pairing.value === "open";
+  if (isOpen) {
+    return {
+      book: new OpenPairingBook(),
+      devices: DeviceBook.inMemory(),
+      codes: PairingCodes.inMemory(Date.now),
+      active: ActiveBook.inMemory(),
+      watch: () => ({ close: () => {} }),
+    };
+  }
+  const files = await openPairingFiles();
+  return {
+    ...files,
+    active: await ActiveBook.open(ACTIVE_FILE),
+    watch: (changed) => files.devices.watch(changed),
+  };
+}
+
+interface Books extends PairingFiles {
+  readonly active: ActiveBook;
+  /** Calls when a command changed which devices are paired. */
+  readonly watch: (changed: () => void) => { close(): void };
+}
+
+function brokerParts(
+  { config, isDeveloper, status }: Parts,
+  { book, devices, codes, active }: Books,
+): Omit<BrokerOptions, "address" | "self" | "storage"> {
+  const now = Date.now;
+  const desk = new PairingDesk({
+    mode: config.pairing.value,
+    book,
+    devices,
+    codes,
+    now,
+    problem: (text) => status.log("unusual", text),
+  });
+  return {
+    book,
+    desk,
+    active,
+    isDeveloper,
+    pairing: config.pairing.value,
+    tokenWindow: config.token_window.value,
+    handshakeRate: config.handshake_rate.value,
+    log: (level, text, peer) => status.log(level, text, peer),
+    tell,
+    now,
+  };
+}
+
+/** Where the state of shared devices is. */
+async function openStorage({ lss_url }: Config): Promise<Storage> {
+  if (lss_url.value === null) {
+    const { openSqliteStorage } = await import("../broker/storage/sqlite.ts");
+    return openSqliteStorage({
+      database: STORAGE_FILE,
+      keyFile: STORAGE_KEY_FILE,
+    });
+  }
+  const { connectGrpcStorage } = await import("../broker/storage/grpc.ts");
+  return connectGrpcStorage(lss_url.value);
 }
 
 function openMaster(): net.Socket {
@@ -122,6 +210,7 @@ function followChain(
     bitcoind: { url, login: loginOf(config) },
     network: broker.network,
     devices: broker.chain,
+    news: chainNewsFor(broker, Date.now),
     feeReference: (reference) => broker.takeFeeReference(reference),
     log: (level, text) => status.log(level, text),
     now: Date.now,
@@ -158,52 +247,6 @@ async function startHelper(): Promise<Handover> {
   });
   await Deno.permissions.revoke({ name: "run" });
   return handover;
-}
-
-async function openBook(config: Config): Promise<PairingBook> {
-  return config.pairing.value === "open"
-    ? new OpenPairingBook()
-    : await FilePairingBook.open(PAIRING_FILE);
-}
-
-interface ServerParts extends Omit<Parts, "master"> {
-  readonly book: PairingBook;
-  readonly self: NodeSelf;
-}
-
-async function openServer(
-  { config, isDeveloper, status, book, self }: ServerParts,
-): Promise<{ server: EmbeddedServer; broker: Broker }> {
-  // The server and the broker know each other; the broker comes second.
-  let broker: Broker | null = null;
-  let address = showAddress(config.mqtt_listen.value);
-  const events: ServerEvents = {
-    login: (attempt) =>
-      broker?.login(attempt) ?? { refusal: "the broker is starting" },
-    message: (session, name, payload) =>
-      broker?.message(session, name, payload),
-    gone: (session) => broker?.gone(session),
-    refused: (from, reason) => broker?.refused(from, reason),
-  };
-  const server = await EmbeddedServer.start(events);
-  broker = new Broker(server, {
-    book,
-    self,
-    isDeveloper,
-    log: (level, text, peer) => status.log(level, text, peer ?? null),
-    tell,
-    now: Date.now,
-    tokenWindow: config.token_window.value,
-    address: () => `mqtt://${address}`,
-  });
-  const bound = await server.listenTcp(config.mqtt_listen.value);
-  address = showAddress(bound);
-  status.log("info", `listening for devices on mqtt://${address}`);
-  if (config.ws_listen.value !== null) {
-    const ws = await server.listenWebSocket(config.ws_listen.value);
-    status.log("info", `listening for devices on ws://${showAddress(ws)}`);
-  }
-  return { server, broker };
 }
 
 /** Emergency text: lightningd's standard error, which nobody parses. */

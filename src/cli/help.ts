@@ -11,6 +11,13 @@ export const COMMANDS = {
   help: "this page (--help)",
   version: "lightningd's version, as lightningd asks for it (--version)",
   config: "every setting, its value, and where the value is from",
+  pair: "a string and a QR code for a device's owner; --device NODE_ID for a " +
+    "Sphinx signer",
+  unpair: "forget a device, or all of them",
+  devices: "which devices are paired",
+  use: "choose the device that signs",
+  status: "who signs, what waits, what was refused; --watch to stay",
+  control: "send a device a message that its owner signs",
   verify: "type or name a backup, learn whether it is the paired device's",
 } as const;
 

@@ -5,12 +5,18 @@
  * @module
  */
 
-import { Broker, type DeviceLink } from "../../src/broker.ts";
+import { Broker } from "../../src/broker.ts";
+import { DeviceBook } from "../../src/broker/devices.ts";
 import {
   type DeviceIdentity,
   OpenPairingBook,
   type PairingBook,
 } from "../../src/broker/pairing.ts";
+import { PairingCodes } from "../../src/broker/pairing_codes.ts";
+import {
+  PairingDesk,
+  type PairingMode,
+} from "../../src/broker/pairing_desk.ts";
 import { NETWORKS } from "../../src/bitcoin/networks.ts";
 import {
   deriveNodeIdentity,
@@ -18,7 +24,7 @@ import {
   openSecretFile,
   parseSecretFile,
 } from "../../src/keyderiv.ts";
-import type { DeviceSession } from "../../src/mqtt/embedded.ts";
+import type { DeviceLink, DeviceSession } from "../../src/mqtt/session.ts";
 import type { TopicName } from "../../src/mqtt/topics.ts";
 import type { Answer } from "../../src/unixfd.ts";
 import {
@@ -115,6 +121,8 @@ export interface FakeOptions {
   readonly now?: () => number;
   /** Node id in lightningd's database. */
   readonly nodeId?: Uint8Array;
+  readonly pairing?: PairingMode;
+  readonly devices?: DeviceBook;
 }
 
 /** What devices know the fake node by: the curve's generator. */
@@ -135,13 +143,27 @@ export class FakeNode implements Disposable {
       send: (session, name, payload) =>
         find(session)?.receive(name, payload) ?? false,
       drop: (session) => find(session)?.leave(),
+      trust: () => {},
     };
+    const book = options.book ?? new OpenPairingBook();
+    const now = options.now ?? (() => 0);
+    const { pairing = "first", devices = DeviceBook.inMemory() } = options;
+    const desk = new PairingDesk({
+      mode: pairing,
+      book,
+      devices,
+      codes: PairingCodes.inMemory(now),
+      now,
+      problem: (text) => this.log.push(text),
+    });
     this.broker = new Broker(link, {
-      book: options.book ?? new OpenPairingBook(),
+      book,
+      desk,
+      pairing,
       self: { linkKey: LINK_KEY, nodeId: options.nodeId ?? null },
       log: (level, text) => this.log.push(`${level} ${text}`),
       tell: () => {},
-      now: options.now ?? (() => 0),
+      now,
       isDeveloper: options.isDeveloper ?? false,
       tokenWindow: options.tokenWindow ?? 300,
       address: () => "mqtt://here",
@@ -161,6 +183,8 @@ export class FakeNode implements Disposable {
       cid,
       key: key ?? identity.nodeId,
       from: "there",
+      isSealed: true,
+      transcript: new Uint8Array(32),
     });
     this.devices.push(device);
     return device;

@@ -77,6 +77,12 @@ Deno.test("A warm device is told when it becomes the active one, not before", as
   assert.deepEqual(ratesIn(first.requests), [5]);
   assert.deepEqual(ratesIn(second.requests), []);
   first.leave();
+  await settle();
+  assert.deepEqual(ratesIn(second.requests), []);
+  // Its state is on its own card: the operator has to say so.
+  const used = await node.broker.use("bb", { isForced: true });
+  assert.equal(used.kind, "done");
+  await settle();
   assert.deepEqual(ratesIn(second.requests), [5]);
 });
 

@@ -6,6 +6,7 @@
  */
 
 import assert from "node:assert/strict";
+import { DeviceBook } from "../../src/broker/devices.ts";
 import {
   type DeviceIdentity,
   FilePairingBook,
@@ -77,6 +78,7 @@ for (const field of ["nodeId", "bip32", "bip86", "bolt12"] as const) {
     const pinned = { ...OURS, [field]: OTHER[field] } as DeviceIdentity;
     using node = new FakeNode({
       book: new SlowBook({ identity: pinned, cardKeys: [] }),
+      pairing: "open",
     });
     const answer = node.ask(INIT);
     const device = node.connect();
@@ -212,13 +214,14 @@ Deno.test("A damaged pairing file is an error, never a new pairing", async () =>
 /** A login of a private key at a time. */
 function loginOf(node: FakeNode, key: Uint8Array, at: number) {
   return node.broker.login({
+    isLoopback: true,
     cid: "aa",
     username: publicKey(key).toHex(),
     password: makeToken(key, at),
   });
 }
 
-Deno.test("Before the pairing any key logs in with a fresh token, afterwards the known ones", () => {
+Deno.test("Before the pairing any key logs in with a fresh token, afterwards the known ones", async () => {
   const keys = [1, 2, 3].map((value) => new Uint8Array(32).fill(value));
   const [nodeKey, cardKey, foreign] = keys as [
     Uint8Array,
@@ -232,10 +235,18 @@ Deno.test("Before the pairing any key logs in with a fresh token, afterwards the
     assert.ok("refusal" in loginOf(node, foreign, 1_699_999_000));
   }
   const identity = { ...OURS, nodeId: publicKey(nodeKey) };
-  const cardKeys = [publicKey(cardKey).toHex()];
+  const devices = DeviceBook.inMemory();
+  await devices.add({
+    kind: "native",
+    cid: "bb",
+    cardKey: publicKey(cardKey).toHex(),
+    software: "fake",
+    pairedAt: 0,
+  });
   using node = new FakeNode({
     now,
-    book: new SlowBook({ identity, cardKeys }),
+    devices,
+    book: new SlowBook({ identity, cardKeys: [] }),
   });
   assert.ok("key" in loginOf(node, nodeKey, 1_700_000_000));
   assert.ok("key" in loginOf(node, cardKey, 1_700_000_000));
@@ -243,27 +254,6 @@ Deno.test("Before the pairing any key logs in with a fresh token, afterwards the
   assert.ok("refusal" in outcome);
   assert.ok(outcome.refusal.includes(publicKey(foreign).toHex()));
   assert.ok(outcome.refusal.includes(publicKey(nodeKey).toHex()));
-});
-
-Deno.test("A card key is learned from the device's hello, once", async () => {
-  const book = new SlowBook();
-  using node = new FakeNode({ book });
-  void node.ask(INIT);
-  const cardKey = publicKey(new Uint8Array(32).fill(7));
-  for (let i = 0; i < 2; i++) {
-    const device = node.connect();
-    device.publish(
-      "hello",
-      encodeHello({ cardKey: cardKey as PubKey, isLocked: false }),
-    );
-    device.answerInit();
-    await settle();
-    assert.equal(book.stores.length, i === 0 ? 1 : 0);
-    book.stores.shift()?.();
-    await settle();
-    device.leave();
-  }
-  assert.deepEqual(book.current?.cardKeys, [cardKey.toHex()]);
 });
 
 Deno.test("Public-key checks are answered here, rightly, and true or false", async () => {

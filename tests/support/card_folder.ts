@@ -105,6 +105,7 @@ function fillMemory(card: Card, channels: number, network: string): void {
         brokerKey: Uint8Array.fromHex(NODE),
         url: "mqtt://127.0.0.1:1883",
         pairedAt: BigInt(NOW),
+        certHash: null,
       }),
       { key: "card/node", value: Uint8Array.fromHex(NODE) },
       ...Array.from({ length: channels }, (_, i) => channelChange(i + 1)),

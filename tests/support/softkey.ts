@@ -12,6 +12,7 @@ import { assemble } from "../../src/device/assemble.ts";
 import type { Box } from "../../src/device/box.ts";
 import { openCard } from "../../src/device/card.ts";
 import { openCardStore, readCardState } from "../../src/device/card_state.ts";
+import type { ServerAccess } from "../../src/mqtt/access.ts";
 import { believing, makeBelievingCard } from "./believed.ts";
 import { fromFileUrl, withDeno } from "./paths.ts";
 import { DrivenTerminal } from "./terminal.ts";
@@ -31,6 +32,8 @@ export interface SoftkeyOptions {
   readonly network?: string;
   /** Path of a built softkey; from source when it is not given. */
   readonly program?: string | undefined;
+  /** Further options. */
+  readonly args?: readonly string[];
   /** What becomes of its lines; by default nothing. */
   readonly output?: "inherit" | "piped" | "null";
 }
@@ -42,12 +45,14 @@ export interface BoxParts {
   readonly url: string;
   readonly secret: Uint8Array;
   readonly network: Network;
+  /** What an MQTT server that is not the broker's wants to see. */
+  readonly access?: ServerAccess;
   readonly say?: (text: string) => void;
 }
 
 /** A softkey inside this process, not started; stop() lets go of its card. */
 export async function makeBox(parts: BoxParts): Promise<Box> {
-  const { folder, url, secret, network, say = () => {} } = parts;
+  const { folder, url, secret, network, access = {}, say = () => {} } = parts;
   const card = await openCard(`${folder}/card`);
   const store = openCardStore(card.folder);
   const state = readCardState(store, network);
@@ -60,8 +65,9 @@ export async function makeBox(parts: BoxParts): Promise<Box> {
     isDeveloper: true,
     mode: "always",
     approver: CONSENTER,
-    gate: { meet: () => {} },
+    gate: { pinned: null, mayMeetAnother: () => true, meet: () => {} },
     url,
+    access,
     software: "softkey under test",
     say,
   });
@@ -92,6 +98,7 @@ export async function startSoftkey(
     "--hsm-secret",
     path,
     "--yes",
+    ...options.args ?? [],
   ];
   return new Deno.Command(program ?? Deno.execPath(), {
     args,

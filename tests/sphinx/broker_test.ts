@@ -1,0 +1,220 @@
+/**
+ * The recorded session of a Sphinx signer through the whole broker, over MQTT:
+ * the device says what it said, lightningd asks what it asked, and every byte in
+ * between is compared.
+ *
+ * What lightningd of the recording sent on `vls` and ours sends elsewhere, or
+ * what is no lightningd's to ask, is left out: init twice, pings, questions
+ * about the chain. So the numbers of the frames are our own: 0 and rising by 1.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import mqtt, { type MqttClient } from "mqtt";
+import { openSqliteStorage } from "../../src/broker/storage/sqlite.ts";
+import { Secret } from "../../src/crypto/secret.ts";
+import { deriveNodeKeys } from "../../src/keyderiv/node.ts";
+import { deriveStorageKey } from "../../src/keyderiv/storage_key.ts";
+import { makeToken } from "../../src/mqtt/auth.ts";
+import { DEVICE_SUBSCRIPTIONS } from "../../src/mqtt/topics.ts";
+import type { Broker } from "../../src/broker.ts";
+import type { Answer } from "../../src/unixfd.ts";
+import { requestRow, REQUESTS } from "../../src/wire/hsmd.ts";
+import { sharedSecret } from "../../src/wire/lss_mac.ts";
+import { messageType } from "../../src/wire/message.ts";
+import {
+  decodeSignerRequest,
+  decodeSignerResponse,
+  encodeSignerRequest,
+  encodeSignerResponse,
+  type SignerRequest,
+} from "../../src/wire/vls.ts";
+import { startNode } from "../support/node.ts";
+import { readSignerSession, type SessionEvent } from "../support/recording.ts";
+import { bytes32, withFolder } from "../support/storage.ts";
+
+const SEED = new Secret(bytes32(1));
+const SERVER_KEY = Uint8Array.fromHex(
+  "02466d7fcae563e5cb09a0d1870bb580344804617879a14949cf22285f1bae3f27",
+);
+const SHARED = sharedSecret(deriveStorageKey(SEED).secret, SERVER_KEY);
+const CID = "paho-cca866cc73ba9643bb060e45b330af9a";
+
+/** A request of lightningd's, and all that it led to. */
+interface Exchange {
+  readonly request: SignerRequest;
+  /** What the device had stored, and what it was told then. */
+  readonly stored:
+    | { readonly put: Uint8Array; readonly told: Uint8Array }
+    | null;
+  readonly reply: Uint8Array;
+}
+
+/** What lightningd asks of a device by way of the broker. */
+const ASKED: readonly number[] = [
+  REQUESTS.ecdh_req,
+  REQUESTS.derive_secret,
+  REQUESTS.sign_message,
+  REQUESTS.new_channel,
+  REQUESTS.get_channel_basepoints,
+  REQUESTS.get_per_commitment_point,
+  REQUESTS.preapprove_keysend,
+].map(({ type }) => type);
+
+function exchangesIn(events: readonly SessionEvent[]): Exchange[] {
+  const starts = events.flatMap(({ topic }, i) => topic === "vls" ? [i] : []);
+  return starts.flatMap((start, i) => {
+    const part = events.slice(start, starts[i + 1]);
+    const find = (topic: string) =>
+      part.find((event) => event.topic === topic)?.payload;
+    const request = decodeSignerRequest(find("vls") ?? new Uint8Array());
+    if (!ASKED.includes(messageType(request.message) ?? -1)) return [];
+    const [put, told] = [find("lss-res"), find("lss-msg")];
+    const stored = put && told ? { put, told } : null;
+    return [{ request, stored, reply: find("vls-res") ?? new Uint8Array() }];
+  });
+}
+
+function recorded(events: readonly SessionEvent[], topic: string): Uint8Array {
+  const event = events.find((event) => event.topic === topic);
+  assert.ok(event !== undefined, topic);
+  return event.payload;
+}
+
+/** A device's end of MQTT: what comes, in order. */
+class Link implements AsyncDisposable {
+  readonly #client: MqttClient;
+  readonly #came: (readonly [string, Uint8Array])[] = [];
+  readonly #waiting: ((came: readonly [string, Uint8Array]) => void)[] = [];
+
+  private constructor(client: MqttClient) {
+    this.#client = client;
+    client.on("message", (topic, payload) => {
+      const came = [topic, new Uint8Array(payload)] as const;
+      const waiting = this.#waiting.shift();
+      if (waiting === undefined) this.#came.push(came);
+      else waiting(came);
+    });
+  }
+
+  /** As the original does: fresh token, no session, all topics before hello. */
+  static async open(url: string): Promise<Link> {
+    const { node } = deriveNodeKeys({ kind: "plain", seed: SEED });
+    const now = Math.floor(Date.now() / 1000);
+    const client = await mqtt.connectAsync(url, {
+      clientId: CID,
+      protocolVersion: 4,
+      clean: true,
+      reconnectPeriod: 0,
+      username: node.point.toHex(),
+      password: makeToken(node.secret.reveal(), now),
+    });
+    const link = new Link(client);
+    const topics = DEVICE_SUBSCRIPTIONS.map((name) => `${CID}/${name}`);
+    await client.subscribeAsync(topics, { qos: 0 });
+    return link;
+  }
+
+  async say(name: string, payload: Uint8Array): Promise<void> {
+    await this.#client.publishAsync(`${CID}/${name}`, Buffer.from(payload));
+  }
+
+  /** The next message, which must have this name. */
+  async hear(name: string): Promise<Uint8Array> {
+    const [topic, payload] = this.#came.shift() ??
+      await new Promise<readonly [string, Uint8Array]>((resolve) =>
+        this.#waiting.push(resolve)
+      );
+    assert.equal(topic, `${CID}/${name}`);
+    return payload;
+  }
+
+  /** Nothing is left that came. */
+  get isQuiet(): boolean {
+    return this.#came.length === 0;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client.endAsync(true);
+  }
+}
+
+function ask(
+  broker: Broker,
+  { message, peerId, dbid }: SignerRequest,
+): Promise<Answer> {
+  const row = requestRow(messageType(message) ?? -1);
+  assert.ok(row !== undefined);
+  const isMaster = dbid === 0n;
+  return broker.ask({
+    requester: {
+      peerId,
+      dbid,
+      permissions: isMaster ? 1027n : 447n,
+      isMaster,
+    },
+    row,
+    message,
+    signal: new AbortController().signal,
+  });
+}
+
+/** The dance as it was recorded, up to init. */
+async function dance(
+  link: Link,
+  events: readonly SessionEvent[],
+): Promise<void> {
+  const hear = async (topic: string) => {
+    const found = await link.hear(topic);
+    assert.equal(found.toHex(), recorded(events, topic).toHex(), topic);
+  };
+  await link.say("hello", recorded(events, "hello"));
+  await hear("init-1-msg");
+  await link.say("init-1-res", recorded(events, "init-1-res"));
+  await hear("init-2-msg");
+  await link.say("init-2-res", recorded(events, "init-2-res"));
+  await hear("init-3-msg");
+  await link.say("init-3-res", recorded(events, "init-3-res"));
+}
+
+Deno.test("a recorded Sphinx signer works with the whole broker, byte for byte", () =>
+  withFolder(async (places) => {
+    const events = readSignerSession();
+    const exchanges = exchangesIn(events);
+    assert.equal(exchanges.length, 14);
+    const identity = { publicKey: SERVER_KEY, sharedWith: () => SHARED };
+    const storage = openSqliteStorage(places, { identity });
+    const { message } = decodeSignerRequest(recorded(events, "init-3-msg"));
+    await using node = await startNode({
+      folder: places.database.replace(/\/[^/]*$/, ""),
+      message,
+      storage,
+    });
+    await using link = await Link.open(node.url);
+    const init = node.init();
+    await dance(link, events);
+    const answer = await init;
+    assert.ok(answer.kind === "reply");
+    const { message: initReply } = decodeSignerResponse(
+      recorded(events, "init-3-res"),
+    );
+    assert.equal(answer.message.toHex(), initReply.toHex());
+    for (const [sequence, { request, stored, reply }] of exchanges.entries()) {
+      const answered = ask(node.broker, request);
+      const frame = await link.hear("vls");
+      const wanted = encodeSignerRequest({ ...request, sequence });
+      assert.equal(frame.toHex(), wanted.toHex());
+      if (stored !== null) {
+        await link.say("lss-res", stored.put);
+        const told = await link.hear("lss-msg");
+        assert.equal(told.toHex(), stored.told.toHex());
+      }
+      const { message } = decodeSignerResponse(reply);
+      await link.say("vls-res", encodeSignerResponse({ sequence, message }));
+      assert.deepEqual(await answered, { kind: "reply", message });
+    }
+    assert.ok(link.isQuiet);
+    assert.equal(storage.revision, 5);
+    storage.close();
+  }));
