@@ -14,7 +14,15 @@ import { describeError, UsageError } from "../errors.ts";
 /** Options that take a value; main.ts says what each is for. */
 const VALUES = {
   broker: { type: "string" },
+  pair: { type: "string" },
   card: { type: "string" },
+  "mqtt-user": { type: "string" },
+  "mqtt-password-file": { type: "string" },
+  "mqtt-password-fd": { type: "string" },
+  "mqtt-ca": { type: "string" },
+  "mqtt-cert": { type: "string" },
+  "mqtt-key": { type: "string" },
+  dialect: { type: "string" },
   network: { type: "string" },
   "hsm-secret": { type: "string" },
   approve: { type: "string" },
@@ -30,6 +38,7 @@ const VALUES = {
   "setup-listen": { type: "string" },
   led: { type: "string" },
   output: { type: "string" },
+  out: { type: "string" },
   kind: { type: "string" },
   peer: { type: "string" },
   channel: { type: "string" },
@@ -43,7 +52,9 @@ const FLAGS = {
   yes: { type: "boolean", default: false },
   decline: { type: "boolean", default: false },
   json: { type: "boolean", default: false },
+  list: { type: "boolean", default: false },
   move: { type: "boolean", default: false },
+  "new-storage": { type: "boolean", default: false },
   developer: { type: "boolean", default: false },
   help: { type: "boolean", short: "h", default: false },
 } as const;

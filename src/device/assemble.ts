@@ -13,10 +13,21 @@ import { createSigner, type SignerState, step } from "../signer/handle.ts";
 import type { Secret } from "../crypto/secret.ts";
 import type { SqliteStore } from "../store/sqlite.ts";
 import type { Approver } from "./approver.ts";
-import { Box, type BoxEvent, type Gate, type Say } from "./box.ts";
+import type { ServerAccess } from "../mqtt/access.ts";
+import {
+  Box,
+  type BoxEvent,
+  type Gate,
+  type LinkKind,
+  type Say,
+} from "./box.ts";
 import type { Card } from "./card.ts";
 import type { CardState } from "./card_state.ts";
+import { Controls } from "./control/controls.ts";
 import { Desk } from "./desk.ts";
+import { OwnerError } from "./owner_error.ts";
+import { sharingOf } from "./shared/of_card.ts";
+import { SphinxBox } from "./shared/sphinx.ts";
 
 /** What a softkey is made of. */
 export interface Parts {
@@ -32,6 +43,10 @@ export interface Parts {
   readonly approver: Approver;
   readonly gate: Gate;
   readonly url: string;
+  /** What the MQTT server wants to see besides. */
+  readonly access?: ServerAccess;
+  /** Sealed unless it is said otherwise. */
+  readonly link?: LinkKind;
   readonly software: string;
   readonly say: Say;
   readonly watch?: (event: BoxEvent) => void;
@@ -69,11 +84,45 @@ export function assemble(
   parts: Parts,
   signer: SignerState = signerOf(parts),
 ): Assembled {
-  const { card, store, state, approver, say, network, gate, url } = parts;
-  const { memory, tail, node, standing } = state;
-  const { software, watch } = parts;
+  const { card, network, gate, software, link } = parts;
+  const { desk, sharing, ...common } = workOf(parts, signer);
+  const box = new Box({
+    ...common,
+    card,
+    desk,
+    ...(sharing === null ? {} : { sharing }),
+    network,
+    gate,
+    software,
+    ...(link === undefined ? {} : { link }),
+  });
+  return { desk, box };
+}
+
+/** A softkey for brokers of Sphinx; there is no gate, as nobody introduces himself. */
+export interface AssembledSphinx {
+  readonly desk: Desk;
+  readonly box: SphinxBox;
+}
+
+/** The same in the dialect of Sphinx. @throws {OwnerError} for a card that is not shared */
+export function assembleSphinx(
+  parts: Omit<Parts, "gate" | "link">,
+  signer: SignerState = signerOf(parts),
+): AssembledSphinx {
+  const { cid, folder } = parts.card;
+  const { sharing, ...common } = workOf(parts, signer);
+  if (sharing === null) throw notShared(folder);
+  const box = new SphinxBox({ ...common, cid, sharing });
+  return { desk: common.desk, box };
+}
+
+/** What every box works with. */
+function workOf(parts: Omit<Parts, "gate" | "link">, signer: SignerState) {
+  const { card, store, state, approver, say, network, url } = parts;
+  const { memory, tail, node, standing, nonce } = state;
+  const { watch, access } = parts;
   const now = Date.now;
-  const random = Math.random;
   const desk = new Desk({
     signer,
     step,
@@ -87,18 +136,34 @@ export function assemble(
     alarm: (isStanding) => watch?.(isStanding ? "alarm" : "calm"),
     now,
   });
-  const box = new Box({
+  const sharing = sharingOf(parts, desk);
+  const controls = new Controls({
     card,
     store,
-    desk,
     network,
-    gate,
+    desk,
+    nonce,
+    say,
+    now,
+  });
+  return {
+    desk,
+    sharing,
+    controls,
+    store,
     url,
-    software,
     say,
     ...(watch === undefined ? {} : { watch }),
+    ...(access === undefined ? {} : { access }),
     now,
-    random,
-  });
-  return { desk, box };
+    random: Math.random,
+  };
+}
+
+function notShared(folder: string): OwnerError {
+  return new OwnerError(
+    "consent",
+    `Cannot speak Sphinx: the card ${folder} is not shared, and these brokers ` +
+      "keep the card's state in a storage, want softkey card share first",
+  );
 }

@@ -7,8 +7,16 @@
  * as the node before it answers. Only a failure to open is answered while locked.
  * The same happens when a developer's init forces another node key.
  *
+ * The link is sealed: the handshake proves that the broker has the key that the
+ * card is paired with, and that we have ours. What anybody on the way can forge
+ * (a refused login, a claim that the broker has another key) is a line for the
+ * owner and another try, never an end.
+ *
  * A node is served when its owner has consented to it: the broker introduces the
  * node right after hello, and what it asks is held until the gate has let it in.
+ *
+ * The plain link is for comparison and for brokers that know no other; what it
+ * carries proves nothing.
  *
  * Each commit moves the head of the card; the broker hears of it before it hears
  * the answer, so that it can tell a card that was rolled back. A broker that
@@ -23,9 +31,12 @@
 
 import { type Network, networkOf } from "../bitcoin/networks.ts";
 import { publicKey } from "../crypto/secp.ts";
-import type { Secret } from "../crypto/secret.ts";
+import { Secret } from "../crypto/secret.ts";
 import { Bug, describeError, UsageError } from "../errors.ts";
+import type { ServerAccess } from "../mqtt/access.ts";
 import { makeToken } from "../mqtt/auth.ts";
+import { proveCard } from "../mqtt/card_proof.ts";
+import { pairingFingerprint } from "../mqtt/fingerprint.ts";
 import type { TopicName } from "../mqtt/topics.ts";
 import { nodeKeyOf } from "../signer/handle.ts";
 import type { SqliteStore } from "../store/sqlite.ts";
@@ -36,9 +47,13 @@ import { decodeMessage, messageType } from "../wire/message.ts";
 import type { PubKey } from "../wire/types.ts";
 import { decodeSignerRequest, encodeSignerResponse } from "../wire/vls.ts";
 import type { Card } from "./card.ts";
+import type { Controls } from "./control/controls.ts";
 import type { Desk, Served } from "./desk.ts";
-import { type Credentials, type Ending, Link, type Publish } from "./link.ts";
+import { type Ending, type Line, Link, type Publish } from "./link.ts";
 import { OwnerError } from "./owner_error.ts";
+import { NotNow } from "./shared/merge.ts";
+import type { Sharing } from "./shared/sharing.ts";
+import { SealedLink } from "./sealed_link.ts";
 
 /** What the box tells its owner, one line a change of state. */
 export type Say = (text: string) => void;
@@ -55,6 +70,10 @@ export interface Introduction {
 
 /** Decides whether a node is served. */
 export interface Gate {
+  /** The link key that a node must prove; null before there was one. */
+  readonly pinned: Uint8Array | null;
+  /** Whether a node may be met that says, unproved, that its key is another. */
+  mayMeetAnother(): boolean;
   /**
    * Nothing when it is, at once or when the owner was asked.
    *
@@ -72,14 +91,25 @@ export type BoxEvent =
   | "alarm"
   | "calm";
 
+/** Whether what goes over the link is sealed. */
+export type LinkKind = "sealed" | "plain";
+
 /** What a box is made of. */
 export interface BoxOptions {
   readonly card: Card;
   readonly store: Pick<SqliteStore, "head" | "id" | "close">;
   readonly desk: Desk;
+  /** For a card that is one of several of its node. */
+  readonly sharing?: Sharing;
+  /** Takes what the owner signed; nothing of it is answered without. */
+  readonly controls?: Pick<Controls, "take" | "close" | "finish">;
   readonly network: Network;
   readonly gate: Gate;
   readonly url: string;
+  /** What the MQTT server wants to see besides. */
+  readonly access?: ServerAccess;
+  /** Sealed unless it is said otherwise. */
+  readonly link?: LinkKind;
   readonly software: string;
   readonly say: Say;
   readonly watch?: (event: BoxEvent) => void;
@@ -97,10 +127,14 @@ const ANSWERS: Partial<Record<TopicName, TopicName>> = {
 /** A running softkey. */
 export class Box {
   readonly #options: BoxOptions;
-  readonly #link: Link;
+  readonly #link: Line;
   readonly #ended = Promise.withResolvers<Error>();
   /** The key of the login under way, in hex. */
   #loginKey = "";
+  /** The broker's key by the handshake; null where nothing proved it. */
+  #brokerKey: Uint8Array | null = null;
+  /** What the broker claims its key to be, for the line that says so. */
+  #claim: string | null = null;
   #isServing = false;
   #lastReason = "";
   /** Counts connections: who was let in on one is not on the next. */
@@ -115,16 +149,44 @@ export class Box {
 
   constructor(options: BoxOptions) {
     this.#options = options;
-    this.#link = new Link({
-      url: options.url,
-      random: options.random,
-      credentials: () => this.#credentials(),
+    this.#link = options.link === "plain"
+      ? this.#plainLink()
+      : this.#sealedLink();
+  }
+
+  #sealedLink(): Line {
+    return new SealedLink({
+      ...this.#dial(),
+      credentials: () => ({
+        ...this.#login(),
+        staticKey: new Secret(this.#key().key),
+        pinned: this.#options.gate.pinned,
+        hello: (transcript) => this.#hello(transcript),
+      }),
       events: {
-        connected: () => this.#connected(),
+        connected: (brokerKey) => this.#connected(brokerKey),
+        message: (name, payload, publish) => this.#take(name, payload, publish),
+        disconnected: (ending, retryMs) => this.#lost(ending, retryMs),
+        another: (key) => this.#claimed(key),
+      },
+    });
+  }
+
+  #plainLink(): Line {
+    return new Link({
+      ...this.#dial(),
+      credentials: () => ({ ...this.#login(), hello: this.#hello(null) }),
+      events: {
+        connected: () => this.#connected(null),
         message: (name, payload, publish) => this.#take(name, payload, publish),
         disconnected: (ending, retryMs) => this.#lost(ending, retryMs),
       },
     });
+  }
+
+  #dial() {
+    const { url, random, access } = this.#options;
+    return { url, random, ...(access === undefined ? {} : { access }) };
   }
 
   /**
@@ -150,45 +212,75 @@ export class Box {
 
   /** Ends the connection, and lets go of the card's memory, which is last. */
   async stop(): Promise<void> {
-    const { desk, store } = this.#options;
+    const { desk, store, controls } = this.#options;
     try {
       await this.#link.stop();
       desk.close();
+      controls?.close();
     } finally {
       store.close();
     }
+    await controls?.finish();
   }
 
-  /** The login: as the node, or as a card that waits for a passphrase. */
-  #credentials(): Credentials {
-    const { card, desk, store, software, now } = this.#options;
-    const nodeKey: Secret | null = nodeKeyOf(desk.state);
-    const key = nodeKey?.reveal() ?? card.key;
+  /** Private: as the node, or as a card that waits for a passphrase. */
+  #key(): { readonly key: Uint8Array; readonly isLocked: boolean } {
+    const { card, desk } = this.#options;
+    const nodeKey = nodeKeyOf(desk.state);
+    return { key: nodeKey?.reveal() ?? card.key, isLocked: nodeKey === null };
+  }
+
+  #login() {
+    const { card, now } = this.#options;
+    const { key } = this.#key();
     this.#loginKey = publicKey(key).toHex();
-    const cardKey = publicKey(card.key);
     return {
       cid: card.cid,
       username: this.#loginKey,
       password: makeToken(key, Math.floor(now() / 1000)),
-      hello: encodeHello({
-        software: new TextEncoder().encode(software),
-        isLocked: nodeKey === null,
-        // 33 bytes of the curve: made from a key a line above.
-        cardKey: cardKey as PubKey,
-        generation: store.head.generation,
-        headHash: store.head.hash,
-        cardId: store.id,
-      }),
     };
   }
 
-  #connected(): void {
+  #hello(transcript: Uint8Array | null): Uint8Array {
+    const { card, store, software, sharing } = this.#options;
+    return encodeHello({
+      software: new TextEncoder().encode(software),
+      isLocked: this.#key().isLocked,
+      // 33 bytes of the curve: made from a key right here.
+      cardKey: publicKey(card.key) as PubKey,
+      generation: store.head.generation,
+      headHash: store.head.hash,
+      cardId: store.id,
+      ...(sharing === undefined ? {} : { isShared: true }),
+      ...(transcript === null
+        ? {}
+        : { cardProof: proveCard(card.key, transcript) }),
+    });
+  }
+
+  /** Anybody on the way can say that: a person may look at it, if one is there. */
+  #claimed(key: Uint8Array): boolean {
+    const { gate, card, url } = this.#options;
+    if (gate.mayMeetAnother()) return true;
+    const pinned = gate.pinned;
+    const wanted = pinned === null
+      ? ""
+      : `, want ${pairingFingerprint(pinned, card.cid)}, the one that this ` +
+        "card is paired with";
+    this.#claim = `what answers at ${url} has fingerprint ` +
+      `${pairingFingerprint(key, card.cid)}${wanted} (softkey pair pairs anew)`;
+    return false;
+  }
+
+  #connected(brokerKey: Uint8Array | null): void {
     this.#lastReason = "";
+    this.#claim = null;
     const light = this.#light;
     this.#options.watch?.("connected");
     // Who has just come does not know of an alarm that no event has changed.
     if (light !== null && light === this.#light) this.tellLed(light);
     this.#shut();
+    this.#brokerKey = brokerKey;
     const key = nodeKeyOf(this.#options.desk.state);
     const who = key === null
       ? "locked, waiting for the node's passphrase"
@@ -200,10 +292,11 @@ export class Box {
     this.#isServing = false;
     this.#shut();
     this.#options.watch?.("disconnected");
+    const why = isRefused ? this.#refusedLogin() : this.#claim ?? reason;
+    this.#claim = null;
     // Once a reason, not once a try: a broker may be away for days.
-    if (reason === this.#lastReason) return;
-    this.#lastReason = reason;
-    const why = isRefused ? this.#refusedLogin() : reason;
+    if (why === this.#lastReason) return;
+    this.#lastReason = why;
     this.#options.say(
       `disconnected: ${why}; trying again, next in ${retryMs} ms`,
     );
@@ -218,19 +311,26 @@ export class Box {
     this.#session += 1;
     this.#isIn = false;
     this.#isUnknown = true;
+    this.#brokerKey = null;
     this.#held = [];
+    this.#options.sharing?.leave();
   }
 
   #take(name: TopicName, payload: Uint8Array, publish: Publish): void {
     try {
-      if (name === "control") return this.#takeControl(payload);
-      const answerTo = ANSWERS[name];
-      if (answerTo === undefined) return;
-      const serve = () => this.#serve(payload, answerTo, publish);
+      if (name === "control") return this.#takeControl(payload, publish);
+      const serve = () => this.#answer(name, payload, publish);
       this.#whenIn(() => this.#guarded(serve, publish));
     } catch (error) {
       this.#complain(error, publish);
     }
+  }
+
+  /** What is about storage, or a request. */
+  #answer(name: TopicName, payload: Uint8Array, publish: Publish): void {
+    if (this.#options.sharing?.take(name, payload, publish)) return;
+    const answerTo = ANSWERS[name];
+    if (answerTo !== undefined) this.#serve(payload, answerTo, publish);
   }
 
   #guarded(serve: () => void, publish: Publish): void {
@@ -243,7 +343,12 @@ export class Box {
 
   #complain(error: unknown, publish: Publish): void {
     const text = describeError(error);
-    this.#options.say(`cannot read a request: ${text}`);
+    if (error instanceof OwnerError) {
+      this.#options.watch?.("alarm");
+      this.#end(error);
+    }
+    const isWhole = error instanceof OwnerError || error instanceof NotNow;
+    this.#options.say(isWhole ? text : `cannot read a request: ${text}`);
     publish("error", new TextEncoder().encode(`${text}\x01`));
   }
 
@@ -251,15 +356,15 @@ export class Box {
   #whenIn(serve: () => void): void {
     if (this.#isIn) return serve();
     if (this.#held.length === 0 && this.#isUnknown) {
-      this.#meet({ brokerKey: null, expectedNode: null });
+      this.#meet({ brokerKey: this.#brokerKey, expectedNode: null });
     }
     if (this.#isIn) return serve();
     this.#held.push(serve);
   }
 
-  #takeControl(payload: Uint8Array): void {
+  #takeControl(payload: Uint8Array, publish: Publish): void {
     const control = decodeControl(payload);
-    if (control === null) return;
+    if (control === null) return this.#takeSigned(payload, publish);
     const { refusal, brokerKey, expectedNode = null } = control;
     if (refusal !== undefined) {
       const why = new TextDecoder().decode(refusal);
@@ -267,7 +372,31 @@ export class Box {
       this.#options.say(text);
       this.#end(new UsageError(text));
     }
-    if (brokerKey !== undefined) this.#meet({ brokerKey, expectedNode });
+    if (brokerKey === undefined) return;
+    const proved = this.#brokerKey;
+    if (proved !== null && proved.toHex() !== brokerKey.toHex()) {
+      const reason = "the node introduced itself with a key that it did not " +
+        "prove";
+      return this.#link.hangUp({ reason });
+    }
+    this.#meet({ brokerKey, expectedNode });
+  }
+
+  /** What is not the broker's own word is the owner's, or nobody's. */
+  #takeSigned(envelope: Uint8Array, publish: Publish): void {
+    const { controls, store } = this.#options;
+    if (controls === undefined) return;
+    this.#whenIn(() => {
+      const { generation } = store.head;
+      controls.take(envelope).then(({ payload, ending }) => {
+        const { head } = store;
+        if (head.generation !== generation) {
+          publish("card", encodeCardHead(head));
+        }
+        publish("control-res", payload);
+        if (ending !== null) this.#end(ending);
+      }).catch((error) => this.#complain(error, publish));
+    });
   }
 
   #meet(node: Omit<Introduction, "nodeId">): void {
@@ -305,8 +434,10 @@ export class Box {
   #serve(payload: Uint8Array, answerTo: TopicName, publish: Publish): void {
     const request = decodeSignerRequest(payload, FRAME_LIMIT);
     const { sequence } = request;
+    const { sharing } = this.#options;
+    if (sharing?.mayServe(answerTo) === false) return;
     this.#options.watch?.("request");
-    const answer = (served: Served) => {
+    const send = (served: Served) => {
       const { reply, isCommitted } = served;
       const { head } = this.#options.store;
       if (isCommitted) publish("card", encodeCardHead(head));
@@ -315,6 +446,11 @@ export class Box {
       if (answerTo !== "init-3-res") this.#link.settle();
       publish(answerTo, encodeSignerResponse({ sequence, message: reply }));
       if (answerTo === "init-3-res") this.#checkNetwork(request.message);
+    };
+    const type = messageType(request.message);
+    const answer = (served: Served) => {
+      if (sharing === undefined) return send(served);
+      sharing.release(type, () => send(served));
     };
     const served = this.#options.desk.serve(request);
     if (!(served instanceof Promise)) return answer(served);

@@ -10,6 +10,8 @@
  * | card/standing | whether it is the last word, see below; missing: it is | ours |
  * | card/birthday | u64: when its seed was made, Unix seconds; missing: not known | ours |
  * | card/nonce | u64: the last control nonce that was taken; missing: 0 | ours |
+ * | card/shared | that it is one of several of its node, see below; missing: it is not | the owner's |
+ * | shared/… | what the storage server acknowledged (`shared/slots.ts`) | ours |
  * | answer/NNN | `answers.ts` | ours |
  * | policy | `policy/limits.ts`; missing: the defaults | the owner's |
  * | allowlist | UTF-8, one entry a line | the owner's |
@@ -18,8 +20,10 @@
  *
  * | record | bytes |
  * | --- | --- |
- * | pairing | format u8 = 1, broker's key 33, its url u16 + UTF-8, Unix ms u64 |
+ * | pairing | format u8 = 2, broker's key 33, its url u16 + UTF-8, Unix ms u64, certificate u8 = 0, or 1 and its SHA-256 |
+ * | … of an earlier softkey | format u8 = 1, the same without the certificate |
  * | standing | format u8 = 1, kind u8 (1 restored, 2 moved), generation u64, Unix ms u64 |
+ * | shared | format u8 = 1, key of the storage server 33 (zeros before it is known), whether nothing was signed before u8 |
  *
  * A card from before there was a memory gets an empty one: the channels that it
  * signed for are not known to it.
@@ -43,10 +47,12 @@ import { SignerMemory } from "../signer/memory.ts";
 import { openSqliteStore, type SqliteStore } from "../store/sqlite.ts";
 import type { Change, Store, StoredValue } from "../store/store.ts";
 import {
+  bool,
   choice,
   decode,
   encode,
   fixed,
+  option,
   struct,
   u64,
   varBytes,
@@ -68,6 +74,7 @@ const KEYS = {
   standing: "card/standing",
   birthday: "card/birthday",
   nonce: "card/nonce",
+  shared: "card/shared",
   policy: "policy",
   allowlist: "allowlist",
 } as const;
@@ -79,12 +86,25 @@ export interface CardPairing {
   readonly url: string;
   /** Unix time in milliseconds. */
   readonly pairedAt: bigint;
+  /** SHA-256 of the server's certificate; null: none, or a trusted one. */
+  readonly certHash: Uint8Array | null;
 }
 
 const FORMAT = 1;
 const STANDINGS = { restored: 1, moved: 2 } as const;
 
+const PAIRING_FORMAT = 2;
+
 const pairingRecord = struct("card/pairing", {
+  format: choice("format", [PAIRING_FORMAT]),
+  brokerKey: fixed<Uint8Array>("broker key", 33),
+  url: varBytes("url", 16),
+  pairedAt: u64,
+  certHash: option(fixed<Uint8Array>("certificate", 32)),
+});
+
+/** As it was before there were certificates. */
+const earlierPairingRecord = struct("card/pairing", {
   format: choice("format", [FORMAT]),
   brokerKey: fixed<Uint8Array>("broker key", 33),
   url: varBytes("url", 16),
@@ -97,6 +117,20 @@ const standingRecord = struct("card/standing", {
   generation: u64,
   at: u64,
 });
+
+const sharedRecord = struct("card/shared", {
+  format: choice("format", [FORMAT]),
+  serverKey: fixed<Uint8Array>("server key", 33),
+  isClean: bool,
+});
+
+/** That a card is one of several of its node, kept alike by a storage server. */
+export interface CardSharing {
+  /** Public key of the server, 33 bytes; null until the first time. */
+  readonly serverKey: Uint8Array | null;
+  /** Whether it had signed nothing by the first time. */
+  readonly isClean: boolean;
+}
 
 /** What can be read without knowing the network. */
 export interface CardFacts {
@@ -113,6 +147,8 @@ export interface CardFacts {
   readonly birthday: bigint | null;
   /** The last control nonce that was taken. */
   readonly nonce: bigint;
+  /** Null for a card that is the only one of its node. */
+  readonly sharing: CardSharing | null;
 }
 
 /** Everything on a card, decoded. */
@@ -161,15 +197,15 @@ function decodeFacts(values: readonly StoredValue[]): CardFacts {
     standing: decodeStanding(findIn(values, KEYS.standing)),
     birthday: decodeTime(findIn(values, KEYS.birthday)),
     nonce: decodeNonce(findIn(values, KEYS.nonce)),
+    sharing: decodeSharing(findIn(values, KEYS.shared)),
   };
 }
 
 /** Writes who the card is paired with; null: nobody. */
 export function pairingChange(pairing: CardPairing | null): Change {
   if (pairing === null) return { key: KEYS.pairing, value: null };
-  const { brokerKey, pairedAt } = pairing;
   const url = new TextEncoder().encode(pairing.url);
-  const record = { format: FORMAT, brokerKey, url, pairedAt } as const;
+  const record = { ...pairing, format: PAIRING_FORMAT, url } as const;
   return { key: KEYS.pairing, value: encode(pairingRecord, record) };
 }
 
@@ -180,6 +216,17 @@ export function standingChange(standing: Standing | null): Change {
   const kind = STANDINGS[standing.kind];
   const record = { format: FORMAT, kind, generation, at } as const;
   return { key: KEYS.standing, value: encode(standingRecord, record) };
+}
+
+const NO_SERVER = new Uint8Array(33);
+
+/** Writes that the card is one of several; null: that it is the only one. */
+export function sharingChange(sharing: CardSharing | null): Change {
+  if (sharing === null) return { key: KEYS.shared, value: null };
+  const { isClean } = sharing;
+  const serverKey = sharing.serverKey ?? NO_SERVER;
+  const value = encode(sharedRecord, { format: FORMAT, serverKey, isClean });
+  return { key: KEYS.shared, value };
 }
 
 /** Writes when the seed was made, Unix seconds; null: not known. */
@@ -299,8 +346,12 @@ function decodeText(value: Uint8Array | undefined): string | null {
 
 function decodePairing(value: Uint8Array | undefined): CardPairing | null {
   if (value === undefined) return null;
-  const { brokerKey, url, pairedAt } = decode(pairingRecord, value);
-  return { brokerKey, url: new TextDecoder().decode(url), pairedAt };
+  const record = value[0] === FORMAT
+    ? { ...decode(earlierPairingRecord, value), certHash: null }
+    : decode(pairingRecord, value);
+  const { brokerKey, pairedAt, certHash } = record;
+  const url = new TextDecoder().decode(record.url);
+  return { brokerKey, url, pairedAt, certHash };
 }
 
 function decodeStanding(value: Uint8Array | undefined): Standing | null {
@@ -308,6 +359,13 @@ function decodeStanding(value: Uint8Array | undefined): Standing | null {
   const { kind, generation, at } = decode(standingRecord, value);
   const name = kind === STANDINGS.moved ? "moved" : "restored";
   return { kind: name, generation, at };
+}
+
+function decodeSharing(value: Uint8Array | undefined): CardSharing | null {
+  if (value === undefined) return null;
+  const { serverKey, isClean } = decode(sharedRecord, value);
+  const isKnown = serverKey.toHex() !== NO_SERVER.toHex();
+  return { serverKey: isKnown ? serverKey : null, isClean };
 }
 
 function decodeTime(value: Uint8Array | undefined): bigint | null {

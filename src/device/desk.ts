@@ -47,7 +47,7 @@ import {
 } from "../signer/handle.ts";
 import { encodeWrite, type SignerMemory } from "../signer/memory.ts";
 import { type Described, describeStep } from "../signer/ledger.ts";
-import type { NoteEffect, Ownership } from "../signer/state.ts";
+import { NO_FEED, type NoteEffect, type Ownership } from "../signer/state.ts";
 import type { Change, Store } from "../store/store.ts";
 import { messageName } from "../wire/hsmd.ts";
 import { messageType } from "../wire/message.ts";
@@ -59,7 +59,7 @@ import {
 } from "../wire/vls.ts";
 import type { AnswerTail } from "./answers.ts";
 import type { Approver, Question } from "./approver.ts";
-import { bindingOf } from "./card_state.ts";
+import { bindingOf, type CardState } from "./card_state.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { LedgerWriter } from "./ledger_writer.ts";
 import { refusalByStanding, type Standing } from "./standing.ts";
@@ -91,6 +91,12 @@ export interface DeskOptions {
   readonly now: () => number;
 }
 
+/** What a card remembers, as a desk works with it. */
+export type Remembered = Pick<
+  CardState,
+  "memory" | "tail" | "standing" | "policy" | "allowlist"
+>;
+
 /** What became of a request. */
 export interface Served {
   /** Null only where the protocol has no answer. */
@@ -110,6 +116,9 @@ const NO_TYPE = -1;
 export class Desk {
   readonly #options: DeskOptions;
   #state: SignerState;
+  #memory: SignerMemory;
+  #tail: AnswerTail;
+  #standing: Standing | null;
   #node: Uint8Array | null;
   /** Why nothing is signed any more. */
   #problem: string | null = null;
@@ -121,6 +130,9 @@ export class Desk {
   constructor(options: DeskOptions) {
     this.#options = options;
     this.#state = options.signer;
+    this.#memory = options.memory;
+    this.#tail = options.tail;
+    this.#standing = options.standing;
     this.#node = options.node;
     const { store, now } = options;
     const fail = (error: unknown) => void this.#fail(error);
@@ -135,6 +147,21 @@ export class Desk {
   /** The owner changed what is allowed: it counts from the next request on. */
   own(ownership: Partial<Pick<Ownership, "policy" | "allowlist">>): void {
     this.#state = { ...this.#state, ...ownership };
+  }
+
+  /**
+   * Everything that is remembered is another now, on the card already: what a
+   * storage server holds was taken over. It counts from the next request on.
+   */
+  renew(card: Remembered): void {
+    const { memory, tail, standing, policy, allowlist } = card;
+    this.#memory = memory;
+    this.#tail = tail;
+    this.#standing = standing;
+    const state = { ...this.#state, memory, policy, allowlist };
+    // Pieces of a block that came before belong to another tip.
+    this.#state = state.kind === "ready" ? { ...state, feed: NO_FEED } : state;
+    this.#options.alarm?.(hasAlarm(this.#state));
   }
 
   /** Puts down what is no request; it is durable then. @throws {StoreError} */
@@ -156,11 +183,12 @@ export class Desk {
   /** Answers; at once, but for what the owner is asked about. */
   serve(input: SignerInput): Served | Promise<Served> {
     if (this.#problem !== null) return failed(this.#problem);
-    const { tail, step, now, standing } = this.#options;
+    const { step, now } = this.#options;
     const type = messageType(input.message) ?? NO_TYPE;
-    const refusal = refusalByStanding(standing, type);
+    const refusal = refusalByStanding(this.#standing, type);
     if (refusal !== null) return this.#refuse(refusal, input);
-    const known = this.#state.kind === "ready" ? tail.find(input) : undefined;
+    const isReady = this.#state.kind === "ready";
+    const known = isReady ? this.#tail.find(input) : undefined;
     if (known !== undefined) return { reply: known, isCommitted: false };
     const result = step(this.#withAnswers(), input, now());
     const question = result.effects.find(isQuestion);
@@ -219,7 +247,8 @@ export class Desk {
 
   /** Makes a step's result durable, then true, then known. */
   #settle(step: Step, input: SignerInput): Served {
-    const { tail, memory, now } = this.#options;
+    const tail = this.#tail;
+    const { now } = this.#options;
     const { state, writes, reply } = step;
     const described = describeStep(step, input, now());
     const kept = writes.length > 0 && reply !== null
@@ -242,7 +271,7 @@ export class Desk {
     } catch (error) {
       return this.#fail(error);
     }
-    memory.apply(writes);
+    this.#memory.apply(writes);
     if (isAnother) tail.clear();
     if (kept !== null) tail.remember(kept);
     if (state.kind === "ready") this.#node ??= state.identity.nodeId;

@@ -13,6 +13,7 @@
  * | refused | a request that a rule, or the card's standing, did not let pass |
  * | alarm, chain | what blocks did to a channel, and what to look after |
  * | policy, allowlist, pairing, card, started, stopped | what the owner did |
+ * | control | what the owner said by a signed message, or somebody tried to say |
  *
  * The store chains the lines: each hash covers the hash before, the number, the
  * time and the body, so that one changed byte, one line left out or one put in

@@ -14,8 +14,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import { Socket } from "node:net";
-import mqtt, { type MqttClient } from "mqtt";
+import { connectMqtt, type ServerAccess, topicPrefix } from "../mqtt/access.ts";
 import {
   DEVICE_SUBSCRIPTIONS,
   nameIn,
@@ -28,8 +27,8 @@ export interface Credentials {
   readonly cid: string;
   readonly username: string;
   readonly password: string;
-  /** Payload of hello. */
-  readonly hello: Uint8Array;
+  /** Payload of hello; null says none. */
+  readonly hello: Uint8Array | null;
 }
 
 /** Publishes; into nothing once the connection has ended. */
@@ -38,7 +37,7 @@ export type Publish = (name: TopicName, payload: Uint8Array) => void;
 /** What the link tells. */
 export interface LinkEvents {
   /** Logged in and subscribed; hello is on its way. */
-  connected(): void;
+  connected(publish: Publish): void;
   /** A message for us, and a way to answer on the connection it came by. */
   message(name: TopicName, payload: Uint8Array, publish: Publish): void;
   /** The connection ended, or none came about; the next try is in `retryMs`. */
@@ -47,8 +46,12 @@ export interface LinkEvents {
 
 /** Where and how to connect. */
 export interface LinkOptions {
-  /** `mqtt://host:port`, or `ws://…`. */
+  /** `mqtt://host:port`, or `mqtts`, `ws`, `wss`. */
   readonly url: string;
+  /** What the server wants to see besides; nothing for one of a broker. */
+  readonly access?: ServerAccess;
+  /** What to listen to; all that is not sealed, if absent. */
+  readonly subscriptions?: readonly TopicName[];
   readonly credentials: () => Credentials;
   readonly events: LinkEvents;
   /** 0 to 1, spreads the retries of many devices. */
@@ -82,9 +85,16 @@ function endingOf(error: Error): Ending {
   return { reason, isNobodyThere: code === "ECONNREFUSED", isRefused };
 }
 
+/** What is asked of a connection, whatever it runs on. */
+export type Line = Pick<
+  Link,
+  "start" | "restart" | "hangUp" | "stop" | "tell" | "settle"
+>;
+
 /** A connection that is there whenever it can be. */
 export class Link {
   readonly #options: LinkOptions;
+  readonly #prefix: string;
   #client: MqttClient | null = null;
   #cid = "";
   #retry: ReturnType<typeof setTimeout> | null = null;
@@ -93,13 +103,14 @@ export class Link {
 
   constructor(options: LinkOptions) {
     this.#options = options;
+    this.#prefix = topicPrefix(options.url);
   }
 
   /** Connects, and from then on keeps connecting. */
   start(): void {
-    const { url, credentials, events } = this.#options;
+    const { url, access = {}, credentials } = this.#options;
     const { cid, username, password, hello } = credentials();
-    const client = mqtt.connect(url, {
+    const client = connectMqtt(url, access, {
       clientId: cid,
       username,
       password: Buffer.from(password),
@@ -115,25 +126,42 @@ export class Link {
     this.#cid = cid;
     let ending: Ending = { reason: "the broker closed the connection" };
     client.on("error", (error) => ending = endingOf(error));
-    client.on("connect", () => {
-      // A small answer must not wait for the acknowledgement of the last one.
-      if (client.stream instanceof Socket) client.stream.setNoDelay(true);
-      const topics = DEVICE_SUBSCRIPTIONS.map((name) => topicOf(cid, name));
-      client.subscribe(topics, { qos: 0 }, (error) => {
-        if (error) return client.end(true);
-        this.#publish(client, topicOf(cid, "hello"), hello);
-        events.connected();
-      });
-    });
+    client.on("connect", () => this.#subscribe(client, cid, hello));
     client.on("message", (topic, payload) => {
-      const name = nameIn(topic, cid, "toDevice");
-      if (name === null) return;
-      events.message(name, payload, (name, payload) => {
-        if (this.#client !== client) return;
-        this.#publish(client, topicOf(cid, name), payload);
-      });
+      this.#hear(client, cid, topic, payload);
     });
     client.on("close", () => this.#close(client, ending));
+  }
+
+  #subscribe(client: MqttClient, cid: string, hello: Uint8Array | null): void {
+    const { subscriptions = DEVICE_SUBSCRIPTIONS } = this.#options;
+    const topics = subscriptions.map((name) => this.#topic(cid, name));
+    client.subscribe(topics, { qos: 0 }, (error) => {
+      if (this.#client !== client) return;
+      if (error) return client.end(true);
+      const publish = this.#publisher(client, cid);
+      if (hello !== null) publish("hello", hello);
+      this.#options.events.connected(publish);
+    });
+  }
+
+  #hear(client: MqttClient, cid: string, topic: string, payload: Buffer): void {
+    if (this.#client !== client || !topic.startsWith(this.#prefix)) return;
+    const name = nameIn(topic.slice(this.#prefix.length), cid, "toDevice");
+    if (name === null) return;
+    const publish = this.#publisher(client, cid);
+    this.#options.events.message(name, payload, publish);
+  }
+
+  #publisher(client: MqttClient, cid: string): Publish {
+    return (name, payload) => {
+      if (this.#client !== client) return;
+      this.#publish(client, this.#topic(cid, name), payload);
+    };
+  }
+
+  #topic(cid: string, name: TopicName): string {
+    return `${this.#prefix}${topicOf(cid, name)}`;
   }
 
   /** Ends this connection and makes a new one at once: a new login. */
@@ -141,7 +169,13 @@ export class Link {
     const client = this.#client;
     this.#client = null;
     client?.end(true);
+    if (this.#retry !== null) clearTimeout(this.#retry);
     if (!this.#isStopped) this.start();
+  }
+
+  /** Ends this connection; the next try comes as after any other ending. */
+  hangUp(ending: Ending): void {
+    if (this.#client !== null) this.#close(this.#client, ending);
   }
 
   /** Ends for good. */
@@ -162,7 +196,7 @@ export class Link {
   tell(name: TopicName, payload: Uint8Array): void {
     const client = this.#client;
     if (client === null || !client.connected) return;
-    this.#publish(client, topicOf(this.#cid, name), payload);
+    this.#publish(client, this.#topic(this.#cid, name), payload);
   }
 
   /** The broker takes what we say: the next try need not be put off. */

@@ -3,10 +3,12 @@
  *
  * It holds the seed and signs; the node's program never contains it.
  *
+ *     softkey pair 'STRING' --card DIR
  *     softkey run|pair --broker URL --card DIR
  *     softkey init|restore --card DIR --network NET
- *     softkey card backup|restore|check|wipe|seal|passphrase|adopt --card DIR
+ *     softkey card backup|restore|check|wipe|seal|passphrase|adopt|share --card DIR
  *     softkey policy|allowlist|approve|ledger … --card DIR
+ *     softkey control-key --card DIR --out FILE
  *
  * | exit code | means |
  * | --- | --- |
@@ -26,12 +28,14 @@ import { type Arguments, readArguments } from "./arguments.ts";
 import { allowlist } from "./commands/allowlist.ts";
 import { approve } from "./commands/approve.ts";
 import { card } from "./commands/card.ts";
+import { controlKey } from "./commands/control_key.ts";
 import { init } from "./commands/init.ts";
 import { ledger } from "./commands/ledger.ts";
 import { pair } from "./commands/pair.ts";
 import { policy } from "./commands/policy.ts";
 import { restore } from "./commands/restore.ts";
 import { run } from "./commands/run.ts";
+import { unpair } from "./commands/unpair.ts";
 import { complain, write } from "./terminal.ts";
 
 const HELP = `softkey: a signer device for a Core Lightning node, in software.
@@ -41,15 +45,20 @@ asks you whether to pair with that node, makes a seed with you, and
 serves the node.
 
   softkey run      serve a node; with a card without a seed, set it up
-  softkey pair     consent to a node, to serve it later
+  softkey pair     consent to a node, to serve it later: 'STRING' as
+                   remote_hsmd_mqtt pair shows it, --broker URL, or
+                   --list to see which node it is
+  softkey unpair   forget the node
   softkey init     make a seed on a card, without a node
   softkey restore  bring back a seed, from words or an hsm_secret file
   softkey card     check | backup | restore | wipe | seal | passphrase |
-                   adopt | forget-chain
+                   adopt | forget-chain | share
   softkey policy   show | rules [TAG] | set NAME VALUE | unset NAME |
                    warn TAG[@DATE] | strict TAG
   softkey allowlist list | add ENTRY | remove ENTRY
   softkey approve  [NUMBER] [--decline]: answer what a softkey asks
+  softkey control-key
+                   write the key of your control messages to --out FILE
   softkey ledger   what was signed, refused and decided: [--kind KIND]
                    [--peer HEX] [--channel N] [--since DATE]
                    [--until DATE] [--last N] [--json];
@@ -59,6 +68,7 @@ The card and its node:
   --card DIR         the folder that is this device's storage card
   --broker URL       where the node's broker listens: mqtt://HOST:PORT or
                      ws://HOST:PORT; a paired card knows it
+  --pair STRING      run, init: join the node of this pairing string first
   --network NET      ${Object.keys(NETWORKS).join(", ")};
                      a card that was used knows it
   --node-id ID       the node id that the seed has to make
@@ -79,9 +89,23 @@ The seed:
   --setup-listen ADDRESS:PORT
                      init: wait for the hardware's setup tools there
 
+An MQTT server between them that is not the broker's own:
+  --mqtt-user NAME   log in with this name, and with the password in
+                     --mqtt-password-file FILE or --mqtt-password-fd N
+  --mqtt-ca FILE     the certificate of whoever signed the server's
+  --mqtt-cert FILE, --mqtt-key FILE
+                     our own certificate and its key, to show to it
+
 What opens the seal of the seed (else you are asked):
   --key-file FILE, --passphrase-file FILE, --passphrase-fd N, or the
   credentials softkey-key or softkey-passphrase of systemd
+
+Several cards of one node:
+  card share         from now on all that this card signs is stored with the
+                     node's storage first, for another card to go on from
+  --new-storage      card share: the storage was replaced for good
+  --dialect sphinx   run: speak as a Sphinx signer does, for a Sphinx broker;
+                     the link is not sealed then
 
 While it runs:
   --approve HOW      what only you can allow: refuse (the default), or ask
@@ -102,12 +126,14 @@ type Command = (args: Arguments) => number | Promise<number>;
 const COMMANDS: Readonly<Record<string, Command>> = {
   run,
   pair,
+  unpair,
   init,
   restore,
   card,
   policy,
   allowlist,
   approve,
+  "control-key": controlKey,
   ledger,
 };
 

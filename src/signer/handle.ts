@@ -85,7 +85,7 @@ import type {
 import * as transaction from "./transaction.ts";
 import * as wallet from "./wallet.ts";
 
-export { nodeKeyOf } from "./init.ts";
+export { controlPointOf, nodeKeyOf } from "./init.ts";
 export type {
   Effect,
   Ground,

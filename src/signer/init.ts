@@ -18,6 +18,7 @@
 import { type Bip32Versions, networkOf } from "../bitcoin/networks.ts";
 import { Secret } from "../crypto/secret.ts";
 import { ChannelKeyRing } from "../keyderiv/channel.ts";
+import { deriveControlKey } from "../keyderiv/control_key.ts";
 import {
   deriveNodeKeys,
   identityOf,
@@ -37,6 +38,7 @@ import {
   WIRE_VERSIONS,
 } from "../wire/hsmd.ts";
 import { encodeMessage } from "../wire/message.ts";
+import type { PubKey } from "../wire/types.ts";
 import { refuseBad } from "./call.ts";
 import { KeyCache } from "./cache.ts";
 import {
@@ -109,12 +111,25 @@ export function applyInit(state: SignerState, request: Init): Step {
  */
 export function nodeKeyOf(state: SignerState): Secret | null {
   if (state.kind === "ready") return state.keys.node.secret;
+  const secret = openWithoutInit(state);
+  return secret && deriveNodeKeys(secret).node.secret;
+}
+
+/**
+ * The key by which the owner's control messages are known, as far as it can be
+ * known. Always of the seed: no init puts another in its place.
+ */
+export function controlPointOf(state: SignerState): PubKey | null {
+  if (state.kind === "ready") return state.controlPoint;
+  const secret = openWithoutInit(state);
+  return secret && deriveControlKey(secret).point;
+}
+
+function openWithoutInit({ secretFile }: SignerState): NodeSecret | null {
   const secret = unlessRefused(() =>
-    openSecretFile(parseSecretFile(state.secretFile.reveal()))
+    openSecretFile(parseSecretFile(secretFile.reveal()))
   );
-  return secret instanceof SecretFileError
-    ? null
-    : deriveNodeKeys(secret).node.secret;
+  return secret instanceof SecretFileError ? null : secret;
 }
 
 /** The highest version that both speak. */
@@ -201,6 +216,7 @@ function becomeReady(
     // What was worked out from other keys is worth nothing.
     cache: new KeyCache(),
     identity: identityOf(keys, state.network.bip32),
+    controlPoint: deriveControlKey(opened.secret).point,
     channels: new ChannelKeyRing(keys.channelBase, {
       secrets: request.devForceChannelSecrets,
       shaseed: request.devForceChannelSecretsShaseed,

@@ -31,7 +31,12 @@ const LIGHTNING_PREFIX = utf8.encode("Lightning Signed Message:");
 const BITCOIN_PREFIX = utf8.encode("\x18Bitcoin Signed Message:\n");
 const WILL_FUND_PREFIX = utf8.encode("option_will_fund");
 
-/** 23: a message under the node key; its prefix keeps it from being gossip. */
+/**
+ * 23: a message under the node key; its prefix keeps it from being gossip.
+ *
+ * A Sphinx device's login and control messages have the same prefix and key. What
+ * looks like one is signed all the same: `keyderiv/control_key.ts` says why.
+ */
 export function answerSignMessage(
   { state }: Call,
   { msg }: RequestOf<"sign_message">,

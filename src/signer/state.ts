@@ -27,7 +27,7 @@ import type { Allowlist } from "../policy/allowlist.ts";
 import type { Consent } from "../policy/consent.ts";
 import type { Policy } from "../policy/limits.ts";
 import type { RuleTag } from "../policy/rules.ts";
-import type { NodeId } from "../wire/types.ts";
+import type { NodeId, PubKey } from "../wire/types.ts";
 import type { FeeReference } from "../wire/vls.ts";
 import type { KeyCache } from "./cache.ts";
 import type { Memory, Write } from "./memory.ts";
@@ -81,6 +81,8 @@ export interface ReadyState extends Common {
   readonly version: number;
   readonly keys: NodeKeys;
   readonly identity: NodeIdentity;
+  /** By which the owner's control messages are known. */
+  readonly controlPoint: PubKey;
   readonly channels: ChannelKeyRing;
 }
 

@@ -29,13 +29,14 @@ import {
 import { GENESIS, nextHead, sortByKey } from "./digest.ts";
 import type {
   Change,
+  CommitListener,
   Head,
   Ledger,
   LedgerLine,
   LedgerRange,
   NewLine,
-  Store,
   StoredValue,
+  WatchedStore,
 } from "./store.ts";
 import { floorAfter, nextVersion, TOMBSTONES } from "./versions.ts";
 
@@ -130,14 +131,15 @@ interface Access {
   readonly release: () => void;
 }
 
-/** A {@linkcode Store} on a {@linkcode MemoryDisk}. */
-export class MemoryStore implements Store {
+/** A {@linkcode WatchedStore} on a {@linkcode MemoryDisk}. */
+export class MemoryStore implements WatchedStore {
   readonly #access: Access;
   #isCertain = true;
   #isOpen = true;
   readonly #ledger: Ledger;
   /** What the card held when it was opened or last committed. */
   #known: Content;
+  #listener: CommitListener | null = null;
 
   constructor(access: Access) {
     this.#access = access;
@@ -181,6 +183,11 @@ export class MemoryStore implements Store {
       throw new StoreError("write the card", `fault ${fault}`);
     }
     this.#known = next;
+    this.#listener?.(changes);
+  }
+
+  watch(listener: CommitListener): void {
+    this.#listener = listener;
   }
 
   close(): void {

@@ -67,20 +67,21 @@ import { isDead, problemOfRows, RowTable } from "./row_table.ts";
 import { MIGRATIONS, upgradeSchema } from "./schema.ts";
 import type {
   Change,
+  CommitListener,
   Head,
   Ledger,
   LedgerLine,
   LedgerMark,
   LedgerRange,
   NewLine,
-  Store,
   StoredValue,
+  WatchedStore,
 } from "./store.ts";
 import { syncFolderOf } from "./sum.ts";
 import { TOMBSTONES } from "./versions.ts";
 
 /** A card on a disk. */
-export interface SqliteStore extends Store {
+export interface SqliteStore extends WatchedStore {
   readonly path: string;
   /** Whether opening it made it. */
   readonly isNew: boolean;
@@ -174,6 +175,7 @@ class SqliteCard implements SqliteStore {
   #dead: number;
   #isCertain = true;
   #closeProblem: StoreError | null = null;
+  #listener: CommitListener | null = null;
 
   constructor(held: HeldFile, settings: Required<OpenOptions>) {
     const { path, db } = held;
@@ -245,6 +247,11 @@ class SqliteCard implements SqliteStore {
     } catch (cause) {
       throw this.#abandon(cause, isEnding);
     }
+    this.#listener?.(changes);
+  }
+
+  watch(listener: CommitListener): void {
+    this.#listener = listener;
   }
 
   close(): void {

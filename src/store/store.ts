@@ -101,3 +101,12 @@ export interface Store {
   /** Lets go of the card. */
   close(): void;
 }
+
+/** Hears of what was committed, when it is durable. */
+export type CommitListener = (changes: readonly Change[]) => void;
+
+/** A card that tells of its commits, whoever made them. */
+export interface WatchedStore extends Store {
+  /** From now on: after each commit, before it returns. */
+  watch(listener: CommitListener): void;
+}

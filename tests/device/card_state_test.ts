@@ -56,6 +56,7 @@ Deno.test("pairing, standing, network and nonce are read as they were written", 
       brokerKey: fc.uint8Array({ minLength: 33, maxLength: 33 }),
       url: fc.webUrl(),
       pairedAt: u64,
+      certHash: fc.option(fc.uint8Array({ minLength: 32, maxLength: 32 })),
     }),
     fc.record({
       kind: fc.constantFrom("restored" as const, "moved" as const),
@@ -109,11 +110,26 @@ Deno.test("records have the bytes that the table says", () => {
       brokerKey: new Uint8Array(33).fill(2),
       url: "mqtt://a",
       pairedAt: at,
+      certHash: new Uint8Array(32).fill(3),
     }).value?.toHex(),
-    `01${"02".repeat(33)}0008${
+    `02${"02".repeat(33)}0008${
       new TextEncoder().encode("mqtt://a").toHex()
-    }0102030405060708`,
+    }010203040506070801${"03".repeat(32)}`,
   );
+});
+
+Deno.test("a pairing of an earlier softkey is read, without a certificate", () => {
+  const url = new TextEncoder().encode("mqtt://a").toHex();
+  const value = Uint8Array.fromHex(
+    `01${"02".repeat(33)}0008${url}0102030405060708`,
+  );
+  const store = holding({ key: "card/pairing", value });
+  assert.deepEqual(readCardFacts(store).pairing, {
+    brokerKey: new Uint8Array(33).fill(2),
+    url: "mqtt://a",
+    pairedAt: 0x0102030405060708n,
+    certHash: null,
+  });
 });
 
 Deno.test("a record of a later format is not guessed at", () => {

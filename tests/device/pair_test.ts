@@ -6,10 +6,13 @@
 
 import assert from "node:assert/strict";
 import { publicKey } from "../../src/crypto/secp.ts";
+import { Secret } from "../../src/crypto/secret.ts";
+import { formatPairingString } from "../../src/mqtt/pairing_string.ts";
 import { startNode } from "../support/node.ts";
 import { driveSoftkey, inFolder, runSoftkey } from "../support/softkey.ts";
 
-const OTHER_KEY = publicKey(new Uint8Array(32).fill(9));
+const OTHER_SECRET = new Secret(new Uint8Array(32).fill(9));
+const OTHER_KEY = publicKey(OTHER_SECRET.reveal());
 
 /** A card with a seed that no node was paired with. */
 async function makeCard(folder: string): Promise<readonly string[]> {
@@ -86,15 +89,25 @@ Deno.test("another node at the same address is not served, and both are named", 
       const args = ["pair", ...card, "--broker", node.url, "--yes"];
       known = fingerprintIn((await runSoftkey(...args)).out);
     }
-    const linkKey = OTHER_KEY;
+    const linkKey = OTHER_SECRET;
     await using node = await startNode({ folder: other, linkKey, port });
     node.init();
-    const { code, err } = await runSoftkey("run", ...card);
-    assert.equal(code, 6, err);
-    assert.match(err, new RegExp(`paired with ${known}, at ${node.url}`));
-    const found = fingerprintIn(err);
+    {
+      // Nobody to ask: its own node may come back.
+      await using alone = driveSoftkey("run", ...card, "--yes");
+      const line = await alone.says("trying again");
+      assert.match(line, new RegExp(`want ${known}, the one that this card`));
+      await alone.press("\x03");
+      assert.equal(await alone.ends(), 0);
+    }
+    await using terminal = driveSoftkey("run", ...card);
+    const question = await terminal.says("Pair with this node?");
+    const text = question.replace(/\r?\n/g, " ");
+    assert.match(text, new RegExp(`paired with ${known}, at ${node.url}`));
+    const found = fingerprintIn(text);
     assert.notEqual(found, known);
-    assert.ok(node.log.some((line) => line.includes(found)), found);
+    await terminal.types("no");
+    assert.equal(await terminal.ends(), 6);
     assert.ok(!node.log.some((line) => line.startsWith("paired with")));
   }));
 
@@ -109,4 +122,59 @@ Deno.test("a node that has another id is not paired with, and both are named", (
       assert.equal(code, 7, err);
       assert.match(err, new RegExp(`it is ${OTHER_KEY.toHex()}, this seed is`));
     }
+  }));
+
+Deno.test("pairing again takes the place of the node before", () =>
+  inFolder(async (folder) => {
+    const card = await makeCard(folder);
+    const fingerprints: string[] = [];
+    for (
+      const linkKey of [OTHER_SECRET, new Secret(new Uint8Array(32).fill(8))]
+    ) {
+      const home = `${folder}/${fingerprints.length}`;
+      await Deno.mkdir(home);
+      await using node = await startNode({ folder: home, linkKey });
+      node.init();
+      const paired = await runSoftkey(
+        ...["pair", ...card, "--broker", node.url, "--yes"],
+      );
+      assert.equal(paired.code, 0, paired.err);
+      fingerprints.push(fingerprintIn(paired.out));
+      const { out } = await runSoftkey("pair", "--list", ...card);
+      assert.equal(fingerprintIn(out), fingerprints.at(-1));
+    }
+    assert.notEqual(fingerprints[0], fingerprints[1]);
+  }));
+
+Deno.test("a node elsewhere is met by its pairing string alone", () =>
+  inFolder(async (folder) => {
+    const card = await makeCard(folder);
+    // TEST-NET-1 (RFC 5737): nothing is dialled.
+    const url = ["--broker", "mqtt://192.0.2.1:1883"];
+    for (const command of ["pair", "run"]) {
+      const { code, err } = await runSoftkey(command, ...card, ...url, "--yes");
+      assert.equal(code, 6, err);
+      assert.match(err, /anybody could answer, want its pairing string/);
+    }
+  }));
+
+Deno.test("a string that is none, or for another network, is told before a word is said", () =>
+  inFolder(async (folder) => {
+    const card = await makeCard(folder);
+    const string = formatPairingString({
+      url: "mqtt://192.0.2.1:1883",
+      network: "bitcoin",
+      brokerKey: OTHER_KEY,
+      code: new Secret(new Uint8Array(16)),
+      certHash: null,
+    });
+    const wrong = await runSoftkey("pair", string, ...card, "--yes");
+    assert.equal(wrong.code, 7, wrong.err);
+    assert.match(wrong.err, /on bitcoin, want regtest/);
+    const typed = await runSoftkey("pair", `${string}Q`, ...card, "--yes");
+    assert.equal(typed.code, 2, typed.err);
+    assert.match(typed.err, /Cannot read the pairing string: character \d+/);
+    const none = await runSoftkey("pair", ...card);
+    assert.equal(none.code, 2, none.err);
+    assert.match(none.err, /Missing pairing string/);
   }));

@@ -8,8 +8,7 @@
  *
  * Not searched: the screens that show words on purpose and go away; the folder
  * where the owner keeps words and passphrases; card_key in its own file. The link
- * between device and node is searched: only a passphrase that lightningd sends,
- * which is none here, goes over it in clear.
+ * between device and node is searched as it is on the wire: sealed.
  *
  * @module
  */

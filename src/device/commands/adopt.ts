@@ -16,12 +16,6 @@ import type { Network } from "../../bitcoin/networks.ts";
 import { useFastCurve } from "../../crypto/secp.ts";
 import { loadFastCurve } from "../../crypto/secp_wasm.ts";
 import { Secret } from "../../crypto/secret.ts";
-import {
-  type NodeSecret,
-  openSecretFile,
-  parseSecretFile,
-  SecretFileError,
-} from "../../keyderiv.ts";
 import type { Store } from "../../store/store.ts";
 import { adoptInto, type AdoptReport } from "../adopt.ts";
 import { type Arguments, noMore, type Options, wanted } from "../arguments.ts";
@@ -29,8 +23,8 @@ import { type Card, openCard } from "../card.ts";
 import { identityChange, networkFor, openCardStore } from "../card_state.ts";
 import { OwnerError } from "../owner_error.ts";
 import type { Prompter } from "../prompt.ts";
-import { readSeedFile, wordsPassphraseOf } from "../setup/prepare.ts";
-import { readSeed } from "../setup/seed.ts";
+import { readSeedFile } from "../setup/prepare.ts";
+import { openNodeSecret, readSeed } from "../setup/seed.ts";
 import { openTerminal, print } from "../terminal.ts";
 import { wantConsent } from "./card/consent.ts";
 import { wantNoSoftkey } from "./open.ts";
@@ -71,7 +65,7 @@ export interface AdoptParts {
 /** Adopts the database that --database names; shows, asks, writes. */
 export async function adoptWith(parts: AdoptParts): Promise<AdoptReport> {
   const { card, store, options, prompter, network } = parts;
-  const secret = await openSeed(parts);
+  const secret = await openNodeSecret(parts);
   const identity = identityChange(store, card);
   const report = await adoptInto({
     store,
@@ -116,38 +110,4 @@ async function seedOf(
     `Cannot adopt onto the card ${card.folder}: it has no seed, want ` +
       "--hsm-secret FILE, or softkey restore first",
   );
-}
-
-/** Opens the seed, with the node's passphrase where it wants one. */
-async function openSeed(parts: AdoptParts): Promise<NodeSecret> {
-  try {
-    const file = parseSecretFile(parts.file.reveal());
-    if (!file.needsPassphrase) return openSecretFile(file);
-    const passphrase = await passphraseOf(parts);
-    return openSecretFile(file, { passphrase: passphrase.reveal() });
-  } catch (cause) {
-    if (!(cause instanceof SecretFileError)) throw cause;
-    const isWrong = cause.failure === "wrongPassphrase";
-    throw new OwnerError(
-      isWrong ? "rightKey" : "validSeed",
-      `Cannot open the seed: ${cause.message}`,
-      { cause },
-    );
-  }
-}
-
-async function passphraseOf(
-  { passphrase, options, prompter }: AdoptParts,
-): Promise<Secret> {
-  const known = passphrase ?? await wordsPassphraseOf(options);
-  if (known !== null) return known;
-  if (prompter === null) {
-    throw new OwnerError(
-      "key",
-      "Cannot open the seed: it wants the node's passphrase, want " +
-        "--words-passphrase-file FILE, or a terminal to type it",
-    );
-  }
-  const typed = await prompter.askHidden("Passphrase of the node's seed: ");
-  return new Secret(new TextEncoder().encode(typed));
 }

@@ -9,6 +9,7 @@
  * | seal | encrypts a seed that is in clear | |
  * | passphrase | changes what opens the seed | |
  * | adopt | brings it up to date from the node's database | |
+ * | share | makes it one of several of its node | |
  * | forget-chain | lets the chain begin anew | |
  * | wipe | takes it away | |
  *
@@ -28,6 +29,7 @@ import { isBusy } from "./card/folder.ts";
 import { forgetChain } from "./card/forget_chain.ts";
 import { restoreCard, type Talk } from "./card/restore.ts";
 import { changePassphrase, sealCard } from "./card/seal.ts";
+import { shareCard } from "./card/share.ts";
 import { wipeCard } from "./card/wipe.ts";
 import { withCard } from "./open.ts";
 
@@ -41,6 +43,7 @@ const ACTIONS: ReadonlyMap<string, Action> = new Map<string, Action>([
   ["seal", (args) => sealCard(withoutFirst(args), talk())],
   ["passphrase", (args) => changePassphrase(withoutFirst(args), talk())],
   ["adopt", (args) => adopt(withoutFirst(args))],
+  ["share", onCard],
   ["forget-chain", onCard],
   ["wipe", (args) => wipeCard(withoutFirst(args), talk())],
 ]);
@@ -70,6 +73,7 @@ export async function cardOn(
     return await checkCard(access, rest.options, prompter);
   }
   if (name === "forget-chain") return forgetChain(access, rest);
+  if (name === "share") return await shareCard(access, rest, prompter);
   throw new UsageError(
     `Cannot run card ${JSON.stringify(name ?? "")} while a softkey runs with ` +
       "this card: stop it first",

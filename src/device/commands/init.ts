@@ -5,13 +5,16 @@
  * --words-file names where they are written. With --setup-listen it waits for
  * the setup tools that people have for the hardware (`../setup_http.ts`).
  *
- * What it does not do: talk to a node.
+ * With --pair it joins a node first, which says the network too.
+ *
+ * What it does not do: answer a node.
  *
  * @module
  */
 
 import { type Arguments, noMore } from "../arguments.ts";
 import { networkFor } from "../card_state.ts";
+import { joinNode } from "../setup/join.ts";
 import { setUpByTool } from "../setup/listen.ts";
 import {
   expectedNodes,
@@ -53,6 +56,16 @@ async function initCard(
   open: OpenCard,
   words: number,
 ): Promise<number> {
+  if (options.pair !== undefined) {
+    const prompter = openTerminal();
+    await joinNode({
+      ...open,
+      options,
+      prompter,
+      text: options.pair,
+      say: print,
+    });
+  }
   const network = networkFor(options, open.store);
   print(cardScreen(open.card.folder, network.name).join("\n"));
   await setUp({

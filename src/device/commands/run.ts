@@ -13,6 +13,7 @@ import { publicKey, useFastCurve } from "../../crypto/secp.ts";
 import { loadFastCurve } from "../../crypto/secp_wasm.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { ConfigError, describeError, UsageError } from "../../errors.ts";
+import { parsePairingString } from "../../mqtt/pairing_string.ts";
 import type { Consent } from "../../policy/consent.ts";
 import { hasAlarm } from "../../signer/alarms.ts";
 import { nodeKeyOf, type SignerState } from "../../signer/handle.ts";
@@ -20,7 +21,7 @@ import type { SqliteStore } from "../../store/sqlite.ts";
 import type { Change } from "../../store/store.ts";
 import { CONSENTER, QuestionBook, REFUSER } from "../approver.ts";
 import { type Arguments, noMore, type Options, wanted } from "../arguments.ts";
-import { assemble, type Parts, signerOf } from "../assemble.ts";
+import { assemble, assembleSphinx, type Parts, signerOf } from "../assemble.ts";
 import type { BoxEvent } from "../box.ts";
 import { type Card, hasSeed, openCard } from "../card.ts";
 import {
@@ -48,8 +49,15 @@ import { askAtTerminal } from "../owner/at_terminal.ts";
 import { startOwnerSocket } from "../owner/socket.ts";
 import { OwnerError } from "../owner_error.ts";
 import type { Prompter } from "../prompt.ts";
-import { meetFirst } from "../setup/first_contact.ts";
-import { dayOf, PairingGate } from "../setup/pairing.ts";
+import { serverAccess } from "../server_access.ts";
+import { type FirstContact, meetFirst } from "../setup/first_contact.ts";
+import { joinNode } from "../setup/join.ts";
+import {
+  checkMeetable,
+  dayOf,
+  isPaired,
+  PairingGate,
+} from "../setup/pairing.ts";
 import { brokerUrl, type OpenCard, SOFTWARE } from "../setup/prepare.ts";
 import { readSeed } from "../setup/seed.ts";
 import {
@@ -102,8 +110,13 @@ async function runCard(
   store: SqliteStore,
 ): Promise<number> {
   const { options, mode } = all;
-  const url = brokerUrl(options, pairingOn(store));
-  const secretFile = await openSeed(all, { card, store }, url);
+  const pairing = await pairingFor(all, { card, store });
+  const url = brokerUrl(options, pairing);
+  // Brokers of Sphinx prove nothing: the owner said which address to trust.
+  if (!isSphinx(options)) checkMeetable(url, pairing);
+  const access = await serverAccess(options, pairing?.certHash ?? null);
+  const server = { url, access, pairing };
+  const secretFile = await openSeed(all, { card, store }, server);
   const network = networkFor(options, store);
   if (store.isNew) noteNewMemory(card);
   const state = readCardState(store, network);
@@ -115,7 +128,7 @@ async function runCard(
   const parts = { card, state, secretFile, network, isDeveloper, mode };
   const signer = signerOf(parts);
   const { node, later } = bindCard(parts, signer);
-  const known = { ...parts, store, url, state: { ...state, node } };
+  const known = { ...parts, store, url, access, state: { ...state, node } };
   return await serve(all, { ...known, later }, signer);
 }
 
@@ -125,11 +138,31 @@ function pairingOn(store: SqliteStore): CardPairing | null {
   return network === null ? null : readCardState(store, network).pairing;
 }
 
+/** The node of the card, which --pair may have it join first. */
+async function pairingFor(
+  { options, prompter, stopped }: Run,
+  open: OpenCard,
+): Promise<CardPairing | null> {
+  const pairing = pairingOn(open.store);
+  const text = options.pair;
+  if (text === undefined) return pairing;
+  const { brokerKey } = parsePairingString(text);
+  // A service is started again with the string that it was paired with.
+  const isDone = isPaired(pairing) &&
+    pairing.brokerKey.toHex() === brokerKey.toHex();
+  if (isDone) return pairing;
+  const joining = joinNode({ ...open, options, prompter, text, say });
+  return await orStopped(joining, stopped);
+}
+
+/** Where the node is met, and as whom it is known. */
+type Server = Pick<FirstContact, "url" | "access" | "pairing">;
+
 /** From --hsm-secret, from the card, or from the first contact with a node. */
 async function openSeed(
   { options, prompter, stopped }: Run,
   { card, store }: OpenCard,
-  url: string,
+  server: Server,
 ): Promise<Secret> {
   const path = options["hsm-secret"];
   if (path !== undefined || await hasSeed(card) !== null) {
@@ -140,7 +173,7 @@ async function openSeed(
   const opening = readSeed(card, { options, prompter, say });
   const kept = await orStopped(opening, stopped);
   if (kept !== null) return kept;
-  const first = { card, store, options, prompter, url, say };
+  const first = { card, store, options, prompter, ...server, say };
   return await orStopped(meetFirst(first), stopped);
 }
 
@@ -179,10 +212,11 @@ async function serve(
   let tellLed = (_name: string) => {};
   const light = lightFor(options, prompter !== null, (name) => tellLed(name));
   const watch = (event: BoxEvent) => light.tell(event);
-  const { desk, box } = assemble(
-    { ...parts, approver, gate, software, say, watch },
-    signer,
-  );
+  const all = { ...parts, approver, gate, software, say, watch };
+  const { desk, box } = isSphinx(options)
+    ? assembleSphinx(all, signer)
+    : assemble(all, signer);
+  if (isSphinx(options)) store.commit(parts.later);
   tellLed = (name) => box.tellLed(name);
   const { folder } = card;
   const access = { store, network, folder, desk, questions: book };
@@ -309,6 +343,14 @@ function modeOf({ yes, approve }: Options): Consent["mode"] {
   }
   throw new UsageError(
     `Cannot use --approve ${JSON.stringify(approve)}: want refuse or ask`,
+  );
+}
+
+/** @throws {UsageError} for a dialect that is none */
+function isSphinx({ dialect = "native" }: Options): boolean {
+  if (dialect === "native" || dialect === "sphinx") return dialect === "sphinx";
+  throw new UsageError(
+    `Cannot use --dialect ${JSON.stringify(dialect)}: want native or sphinx`,
   );
 }
 

@@ -2,9 +2,13 @@
  * The first meeting with a node: who it is, which network it is on, and what
  * passphrase its lightningd sends, before anything is answered.
  *
- * The card logs in with its own key, or with the node key of a seed that it has
- * already. The broker introduces the node (topic `control`) and passes on
+ * The card shakes hands with its own key, or with the node key of a seed that it
+ * has already. The broker introduces the node (topic `control`) and passes on
  * lightningd's init, which waits; answering it is for the box that comes after.
+ *
+ * With a pairing string it is short: the broker takes the code and introduces the
+ * node, the owner consents, `paired` says so, and the broker remembers the card.
+ * A line that breaks in between comes back, and so does what was said on it.
  *
  * What it does not do: ask the owner, or answer the node.
  *
@@ -15,24 +19,37 @@ import { networkOf } from "../../bitcoin/networks.ts";
 import { publicKey } from "../../crypto/secp.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { describeError } from "../../errors.ts";
+import type { ServerAccess } from "../../mqtt/access.ts";
 import { makeToken } from "../../mqtt/auth.ts";
+import { proveCard } from "../../mqtt/card_proof.ts";
 import { pairingFingerprint } from "../../mqtt/fingerprint.ts";
 import type { TopicName } from "../../mqtt/topics.ts";
 import type { SqliteStore } from "../../store/sqlite.ts";
-import { decodeControl, encodeHello } from "../../wire/control.ts";
+import {
+  decodeControl,
+  encodeHello,
+  type NativeControl,
+} from "../../wire/control.ts";
 import { FRAME_LIMIT } from "../../wire/frame.ts";
 import { REQUESTS } from "../../wire/hsmd.ts";
 import { decodeMessage, messageType } from "../../wire/message.ts";
 import type { PubKey } from "../../wire/types.ts";
 import { decodeSignerRequest } from "../../wire/vls.ts";
 import type { Card } from "../card.ts";
-import { type Credentials, type Ending, Link } from "../link.ts";
+import type { Ending } from "../link.ts";
 import { OwnerError } from "../owner_error.ts";
+import { SealedLink } from "../sealed_link.ts";
 import type { NodeFacts } from "./state.ts";
 
 /** Whom to meet, and as whom. */
 export interface ContactOptions {
   readonly url: string;
+  /** What the MQTT server wants to see besides. */
+  readonly access?: ServerAccess;
+  /** The node's link key; null or absent meets whoever is there. */
+  readonly pinned?: Uint8Array | null;
+  /** The one-time code of a pairing string. */
+  readonly code?: Secret;
   readonly card: Pick<Card, "cid" | "key">;
   /** Private node key of a seed that there is; null logs in as the card. */
   readonly nodeKey: Secret | null;
@@ -53,23 +70,36 @@ interface InitFacts {
 /** A node that was met, still on the line. */
 export class Contact {
   readonly #options: ContactOptions;
-  readonly #link: Link;
+  readonly #link: SealedLink;
+  readonly #introduced = Promise.withResolvers<NodeFacts>();
   readonly #met = Promise.withResolvers<void>();
+  readonly #accepted = Promise.withResolvers<void>();
   #node: NodeFacts | null = null;
   #init: InitFacts | null = null;
+  /** The broker's key by the handshake. */
+  #brokerKey: Uint8Array | null = null;
   #lastReason = "";
   #isTaken = false;
+  /** The owner said yes: the broker hears it on each connection until it takes it. */
+  #hasConsent = false;
 
   constructor(options: ContactOptions) {
     this.#options = options;
-    this.#link = new Link({
-      url: options.url,
+    // Whoever waits for one of them hears of a refusal; nobody has to.
+    for (const { promise } of [this.#introduced, this.#met, this.#accepted]) {
+      promise.catch(() => {});
+    }
+    const { url, access } = options;
+    this.#link = new SealedLink({
+      url,
+      ...(access === undefined ? {} : { access }),
       random: Math.random,
       credentials: () => this.#credentials(),
       events: {
-        connected: () => this.#connected(),
+        connected: (brokerKey) => this.#connected(brokerKey),
         message: (name, payload) => this.#take(name, payload),
         disconnected: (ending) => this.#lost(ending),
+        another: () => false,
       },
     });
   }
@@ -80,8 +110,7 @@ export class Contact {
    * @throws {OwnerError} when the node does not take this card
    */
   async meet(): Promise<{ node: NodeFacts; passphrase: Secret | null }> {
-    this.#options.say(`connecting to ${this.#options.url}`);
-    this.#link.start();
+    this.#start();
     await this.#met.promise;
     const { url, card } = this.#options;
     const node = this.#node ?? strangerAt(url, card.cid);
@@ -89,7 +118,28 @@ export class Contact {
     return { node: { ...node, network }, passphrase };
   }
 
-  /** Whether the node let it log in, whatever it said then. */
+  /**
+   * Connects, and waits until the node has introduced itself.
+   *
+   * @throws {OwnerError} when the node does not take this card
+   */
+  introduce(): Promise<NodeFacts> {
+    this.#start();
+    return this.#introduced.promise;
+  }
+
+  /**
+   * Tells the node that the owner consented, and waits until it remembers us.
+   *
+   * @throws {OwnerError} when it does not
+   */
+  consent(): Promise<void> {
+    this.#hasConsent = true;
+    this.#tellConsent();
+    return this.#accepted.promise;
+  }
+
+  /** Whether the node shook hands with it, whatever it said then. */
   get isTaken(): boolean {
     return this.#isTaken;
   }
@@ -99,43 +149,74 @@ export class Contact {
     await this.#link.stop();
   }
 
-  #credentials(): Credentials {
-    const { card, nodeKey, isEmpty, software, store } = this.#options;
+  #start(): void {
+    this.#options.say(`connecting to ${this.#options.url}`);
+    this.#link.start();
+  }
+
+  #tellConsent(): void {
+    const { code } = this.#options;
+    if (code !== undefined) this.#link.tell("paired", code.reveal());
+  }
+
+  #credentials() {
+    const { card, nodeKey, pinned = null } = this.#options;
+    const key = nodeKey?.reveal() ?? card.key;
+    return {
+      cid: card.cid,
+      username: publicKey(key).toHex(),
+      password: makeToken(key, Math.floor(Date.now() / 1000)),
+      staticKey: new Secret(key),
+      pinned,
+      hello: (transcript: Uint8Array) => this.#hello(transcript),
+    };
+  }
+
+  #hello(transcript: Uint8Array): Uint8Array {
+    const { card, nodeKey, isEmpty, software, store, code } = this.#options;
     // A new card has no history yet that anybody could compare.
     const stand = store === undefined ? {} : {
       generation: store.head.generation,
       headHash: store.head.hash,
       cardId: store.id,
     };
-    const key = nodeKey?.reveal() ?? card.key;
-    return {
-      cid: card.cid,
-      username: publicKey(key).toHex(),
-      password: makeToken(key, Math.floor(Date.now() / 1000)),
-      hello: encodeHello({
-        software: new TextEncoder().encode(software),
-        isLocked: nodeKey === null,
-        // 33 bytes of the curve: made from a key right here.
-        cardKey: publicKey(card.key) as PubKey,
-        isEmpty,
-        ...stand,
-      }),
-    };
+    return encodeHello({
+      software: new TextEncoder().encode(software),
+      isLocked: nodeKey === null,
+      // 33 bytes of the curve: made from a key right here.
+      cardKey: publicKey(card.key) as PubKey,
+      isEmpty,
+      ...stand,
+      ...(code === undefined ? {} : { pairingCode: code.reveal() }),
+      cardProof: proveCard(card.key, transcript),
+    });
   }
 
-  #connected(): void {
-    const { say, url } = this.#options;
+  #connected(brokerKey: Uint8Array): void {
+    const { say, url, code } = this.#options;
     this.#lastReason = "";
     this.#isTaken = true;
-    say(`connected to ${url}, waiting for lightningd`);
+    this.#brokerKey = brokerKey;
+    const next = code === undefined ? "waiting for lightningd" : "showing it " +
+      "the code";
+    say(`connected to ${url}, ${next}`);
   }
 
-  #lost({ reason, isRefused }: Ending): void {
-    const { say, url } = this.#options;
-    if (isRefused) return this.#met.reject(refusedBy(this.#options));
+  #lost({ reason, isRefused = false }: Ending): void {
+    const { say, url, pinned = null, code } = this.#options;
+    this.#brokerKey = null;
+    // A node that is known has proved nothing yet: anybody can refuse a login.
+    const isPatient = pinned !== null && code === undefined;
+    if (isRefused && !isPatient) return this.#refuse(refusedBy(this.#options));
     if (reason === this.#lastReason) return;
     this.#lastReason = reason;
     say(`no connection to ${url}: ${reason}; trying again`);
+  }
+
+  #refuse(error: OwnerError): void {
+    for (const each of [this.#introduced, this.#met, this.#accepted]) {
+      each.reject(error);
+    }
   }
 
   #take(name: TopicName, payload: Uint8Array): void {
@@ -151,19 +232,32 @@ export class Contact {
 
   #takeControl(payload: Uint8Array): void {
     const control = decodeControl(payload);
-    if (control?.refusal !== undefined) {
-      const why = new TextDecoder().decode(control.refusal);
-      this.#met.reject(new OwnerError("rightNode", `The node says: ${why}`));
+    if (control === null) return;
+    const { refusal, brokerKey, isAccepted } = control;
+    if (refusal !== undefined) {
+      const why = printable(new TextDecoder().decode(refusal));
+      this.#refuse(new OwnerError("rightNode", `The node says: ${why}`));
     }
-    if (control?.brokerKey === undefined || this.#node !== null) return;
+    if (isAccepted === true) this.#accepted.resolve();
+    if (brokerKey !== undefined) this.#takeNode(brokerKey, control);
+  }
+
+  #takeNode(brokerKey: Uint8Array, { expectedNode }: NativeControl): void {
+    if (this.#brokerKey?.toHex() !== brokerKey.toHex()) {
+      const reason = "the node introduced itself with a key that it did not " +
+        "prove";
+      return this.#link.hangUp({ reason });
+    }
     const { url, card } = this.#options;
-    this.#node = {
+    this.#node ??= {
       url,
-      brokerKey: control.brokerKey,
-      fingerprint: pairingFingerprint(control.brokerKey, card.cid),
+      brokerKey,
+      fingerprint: pairingFingerprint(brokerKey, card.cid),
       network: null,
-      expectedNode: control.expectedNode?.toHex() ?? null,
+      expectedNode: expectedNode?.toHex() ?? null,
     };
+    this.#introduced.resolve(this.#node);
+    if (this.#hasConsent) this.#tellConsent();
   }
 
   /** A preinit of a developer comes before it, and says nothing. */
@@ -190,14 +284,28 @@ function strangerAt(url: string, cid: string): never {
   );
 }
 
-function refusedBy({ url, nodeKey }: ContactOptions): OwnerError {
+function refusedBy({ url, nodeKey, code }: ContactOptions): OwnerError {
+  if (code !== undefined) {
+    return new OwnerError(
+      "rightNode",
+      `The node at ${url} refuses this card: the pairing string has expired ` +
+        "or was used, or the clocks of both differ; want a new one " +
+        "(remote_hsmd_mqtt pair on the node)",
+    );
+  }
   const who = nodeKey === null
     ? "this card"
     : `this seed, which is node ${publicKey(nodeKey.reveal()).toHex()}`;
   return new OwnerError(
     "rightNode",
     `The node at ${url} refuses ${who}: it is paired with another one ` +
-      "(its log says with which), or the clocks of both differ; want the " +
-      "words or the hsm_secret of that node (softkey restore)",
+      "(its log says with which), or wants a pairing string " +
+      "(remote_hsmd_mqtt pair), or the clocks of both differ; want such a " +
+      "string, or the words or the hsm_secret of that node (softkey restore)",
   );
+}
+
+/** A broker's words are for a terminal. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, "?").slice(0, 500);
 }

@@ -8,10 +8,13 @@
  */
 
 import type { Secret } from "../../crypto/secret.ts";
+import type { ServerAccess } from "../../mqtt/access.ts";
 import type { Options } from "../arguments.ts";
+import type { CardPairing } from "../card_state.ts";
 import { OwnerError } from "../owner_error.ts";
 import type { Prompter } from "../prompt.ts";
 import { Contact } from "./contact.ts";
+import { isPaired } from "./pairing.ts";
 import {
   expectedNodes,
   networkOfBoth,
@@ -28,6 +31,9 @@ export interface FirstContact extends OpenCard {
   readonly options: Options;
   readonly prompter: Prompter | null;
   readonly url: string;
+  readonly access: ServerAccess;
+  /** The node that the owner consented to already; null: is asked here. */
+  readonly pairing: CardPairing | null;
   /** One line to the owner. */
   readonly say: (text: string) => void;
 }
@@ -38,10 +44,13 @@ export interface FirstContact extends OpenCard {
  * @throws {OwnerError | Interrupted} and nothing was stored
  */
 export async function meetFirst(first: FirstContact): Promise<Secret> {
-  const { card, store, options, prompter, url, say } = first;
+  const { card, store, options, prompter, url, access, say } = first;
   checkAskable(first);
+  const pairing = isPaired(first.pairing) ? first.pairing : null;
   const contact = new Contact({
     url,
+    access,
+    pinned: pairing?.brokerKey ?? null,
     card,
     nodeKey: null,
     isEmpty: true,
@@ -52,7 +61,7 @@ export async function meetFirst(first: FirstContact): Promise<Secret> {
     const met = await contact.meet();
     const network = networkOfBoth(met.node, options, store);
     const plan: Plan = {
-      node: met.node,
+      node: pairing === null ? met.node : null,
       network: network.name,
       source: sourceOf(options, prompter),
       expected: expectedNodes(options, store, { network, node: met.node }),

@@ -5,10 +5,13 @@
  * | --- | --- | --- | --- |
  * | this node | served | served | served |
  * | nobody | served, remembered | asked | ends |
- * | another node | served, remembered | asked | ends |
+ * | another node | not met | asked | not met |
  *
- * A node that has a node id already, and another one than our seed's, is never
- * served.
+ * A node is met without being known on this machine only; one that is elsewhere
+ * is known by its pairing string. That a paired node has another key now is a
+ * thing that anybody on the way can claim: it takes a person to look at it, and
+ * without one the card waits for its own node. A node that has a node id already,
+ * and another one than our seed's, is never served.
  *
  * What it does not do: know how a node introduces itself (`../box.ts`).
  *
@@ -45,12 +48,32 @@ const NO_KEY = new Uint8Array(33);
 
 /** A pairing that still wants the owner's consent: an address without a key. */
 export function outstandingPairing(url: string, now: number): CardPairing {
-  return { brokerKey: NO_KEY, url, pairedAt: BigInt(now) };
+  const pairedAt = BigInt(now);
+  return { brokerKey: NO_KEY, url, pairedAt, certHash: null };
 }
 
 /** Whether the owner consented to a node, and not to an address alone. */
 export function isPaired(pairing: CardPairing | null): pairing is CardPairing {
   return pairing !== null && pairing.brokerKey.toHex() !== NO_KEY.toHex();
+}
+
+/** Hosts that are this machine. */
+const NEARBY = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+
+/**
+ * Whether a node may be met at all: by the key that it is known by, or because
+ * only this machine's programs can be there.
+ *
+ * @throws {OwnerError} when it may not
+ */
+export function checkMeetable(url: string, pairing: CardPairing | null): void {
+  if (isPaired(pairing) || NEARBY.test(new URL(url).hostname)) return;
+  throw new OwnerError(
+    "consent",
+    `Cannot meet the node at ${url}: this card is paired with no node, and on ` +
+      "a network anybody could answer, want its pairing string " +
+      "(remote_hsmd_mqtt pair on the node, softkey pair here)",
+  );
 }
 
 /** The gate of a card. */
@@ -67,13 +90,21 @@ export class PairingGate implements Gate {
     this.#later = options.later;
   }
 
+  get pinned(): Uint8Array | null {
+    return this.#pairing?.brokerKey ?? null;
+  }
+
+  mayMeetAnother(): boolean {
+    return this.#options.ask !== null && !this.#options.isYes;
+  }
+
   meet(node: Introduction): void | Promise<void> {
     this.#checkNode(node);
     const key = node.brokerKey;
     if (key === null) return this.#meetStranger();
     const name = key.toHex();
     if (this.#pairing?.brokerKey.toHex() === name) return this.#commit([]);
-    if (this.#options.isYes) return this.#pair(key, "--yes");
+    if (this.#options.isYes) return this.#meetAnyway(key);
     const open = this.#open.get(name) ??
       this.#consult(key).finally(() => this.#open.delete(name));
     this.#open.set(name, open);
@@ -101,16 +132,33 @@ export class PairingGate implements Gate {
     );
   }
 
-  async #consult(key: Uint8Array): Promise<void> {
-    const { ask, url, cid } = this.#options;
-    const found = pairingFingerprint(key, cid);
+  /** --yes consents to a node, and not to another in its place. */
+  #meetAnyway(key: Uint8Array): void {
+    if (this.#pairing === null) return this.#pair(key, "--yes");
+    const { url, cid } = this.#options;
+    throw new OwnerError(
+      "consent",
+      `Cannot serve the node at ${url}: it has fingerprint ` +
+        `${pairingFingerprint(key, cid)}, ${this.#known()}, want that node, ` +
+        "or softkey pair",
+    );
+  }
+
+  /** Whom the card is paired with, for an owner. */
+  #known(): string {
+    const { cid } = this.#options;
     const paired = this.#pairing;
-    const known = paired === null
+    return paired === null
       ? "this card is paired with no node yet"
       : `this card is paired with ${
         pairingFingerprint(paired.brokerKey, cid)
       }, at ${paired.url} since ${dayOf(paired.pairedAt)}`;
-    const who = `the node at ${url} has fingerprint ${found}, ${known}`;
+  }
+
+  async #consult(key: Uint8Array): Promise<void> {
+    const { ask, url, cid } = this.#options;
+    const found = pairingFingerprint(key, cid);
+    const who = `the node at ${url} has fingerprint ${found}, ${this.#known()}`;
     if (ask === null) {
       throw new OwnerError(
         "consent",
@@ -126,7 +174,11 @@ export class PairingGate implements Gate {
 
   #pair(key: Uint8Array, by: string): void {
     const { url, cid, now, say } = this.#options;
-    const pairing = { brokerKey: key, url, pairedAt: BigInt(now()) };
+    const before = this.#options.pairing;
+    // It is the server's, whichever node is met there.
+    const certHash = before?.url === url ? before.certHash : null;
+    const pairedAt = BigInt(now());
+    const pairing = { brokerKey: key, url, pairedAt, certHash };
     const text = `paired with the node at ${url}, fingerprint ` +
       `${pairingFingerprint(key, cid)}, allowed by ${by}`;
     const line = newLine({ kind: "pairing", text }, now());

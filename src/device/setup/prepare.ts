@@ -30,6 +30,8 @@ import type { Expectation, NodeFacts } from "./state.ts";
 /** Bumped with deno.json; the broker shows it. */
 export const SOFTWARE = "softkey 0.1.0";
 
+const SCHEMES: readonly string[] = ["mqtt:", "mqtts:", "ws:", "wss:"];
+
 /** A card that is open for one command. */
 export interface OpenCard {
   readonly card: Card;
@@ -108,10 +110,11 @@ export function brokerUrl(
 /** An address of a broker. @throws {UsageError} */
 export function checkUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
-  const isMqtt = url !== null && ["mqtt:", "ws:"].includes(url.protocol);
+  const isMqtt = url !== null && SCHEMES.includes(url.protocol);
   if (isMqtt && url.hostname !== "") return text;
   throw new UsageError(
-    `Cannot use --broker ${JSON.stringify(text)}: want mqtt://HOST:PORT`,
+    `Cannot use --broker ${JSON.stringify(text)}: want mqtt, mqtts, ws or ` +
+      "wss://HOST:PORT",
   );
 }
 

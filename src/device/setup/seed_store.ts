@@ -75,7 +75,8 @@ function pairingOf({ node, broker, now }: ToStore): readonly Change[] {
   }
   if (node === null || node.brokerKey === null) return [];
   const { brokerKey, url } = node;
-  return [pairingChange({ brokerKey, url, pairedAt: BigInt(now) })];
+  const pairedAt = BigInt(now);
+  return [pairingChange({ brokerKey, url, pairedAt, certHash: null })];
 }
 
 /** A seed that lived elsewhere has channels that this memory has never seen. */

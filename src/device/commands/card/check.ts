@@ -45,6 +45,7 @@ import { checkSealed, sealedKind, sealedNodeId } from "../../sealed_secret.ts";
 import { isPaired } from "../../setup/pairing.ts";
 import { describeStanding } from "../../standing.ts";
 import { isBusy, nodeIdIfAny, nodeIdOfSeed, nodeOnSeed } from "./folder.ts";
+import { describeSharing } from "./share.ts";
 
 /** What this command needs of an open card. */
 export type CheckAccess = Pick<
@@ -112,12 +113,13 @@ function reportMemory(
 ): CardState {
   const { head, values, deleted, lines, isSummed } = store.check();
   const state = readCardState(store, network ?? NETWORKS.bitcoin);
-  const { memory, tail, allowed, node, pairing } = state;
+  const { memory, tail, allowed, node, pairing, sharing } = state;
   const rows = {
     card: store.path,
     node: node?.toHex() ?? labelled ?? "none yet",
     network: state.network ?? "not known yet",
     standing: describeStanding(state.standing),
+    ...(sharing === null ? {} : { cards: describeSharing(sharing.serverKey) }),
     ...(network === null ? {} : { chain: describeChain(state, network) }),
     "paired with": describePairing(pairing),
     generation: head.generation,

@@ -19,6 +19,7 @@
 
 import { describeError, StoreError, UsageError } from "../../../errors.ts";
 import { writeCard } from "../../../store/copy.ts";
+import type { Change } from "../../../store/store.ts";
 import {
   type Arguments,
   noMore,
@@ -40,7 +41,11 @@ import {
   makeFolder,
   syncFolder,
 } from "../../card.ts";
-import { openCardStore, standingChange } from "../../card_state.ts";
+import {
+  nonceChange,
+  openCardStore,
+  standingChange,
+} from "../../card_state.ts";
 import { newLine } from "../../ledger.ts";
 import { OwnerError } from "../../owner_error.ts";
 import type { Prompter } from "../../prompt.ts";
@@ -210,13 +215,27 @@ async function fillFolder(
       ? "the card was moved here by a backup"
       : "the card was restored from a backup: it signs nothing for channels";
     store.commit(
-      [standingChange(standing)],
+      [standingChange(standing), ...noncesAfter(content, now)],
       [newLine({ kind: "card", text }, now)],
     );
   } finally {
     store.close();
   }
   await makeFile(`${folder}/${CARD_FILES.sealed}`, seed, 0o400);
+}
+
+/**
+ * Control messages that the card took after its backup are not to be taken again:
+ * numbers start at the time, as they do on a new card.
+ */
+function noncesAfter(
+  { facts: { nonce }, isMove }: BackupContent,
+  now: number,
+): readonly Change[] {
+  const time = BigInt(Math.trunc(now));
+  // One that took none starts at the time by itself.
+  const isSafe = isMove || nonce === 0n || nonce >= time;
+  return isSafe ? [] : [nonceChange(time)];
 }
 
 async function removeFolder(path: string): Promise<void> {

@@ -2,27 +2,18 @@
  * `softkey card wipe`: takes a card away, the seed first.
  *
  * After each step a kill leaves a folder that has no seed and that this command
- * finishes. Only files that are a card's go; the folder goes when nothing else
- * is in it.
+ * finishes.
  *
- * What it does not do: reach what a disk keeps of deleted files. The sealed seed
- * is encrypted for that reason.
+ * What it does not do: know which files those are (`../../erase.ts`).
  *
  * @module
  */
 
 import type { SqliteStore } from "../../../store/sqlite.ts";
 import { type Arguments, noMore, wanted } from "../../arguments.ts";
-import {
-  asideOf,
-  CARD_FILES,
-  folderOf,
-  isThere,
-  removeCardSecret,
-  removeFile,
-  syncFolder,
-} from "../../card.ts";
+import { CARD_FILES, isThere } from "../../card.ts";
 import { readCardFacts } from "../../card_state.ts";
+import { eraseRest, eraseSeed } from "../../erase.ts";
 import { channelsText } from "./backup.ts";
 import { wantConsent } from "./consent.ts";
 import { isBusy, nodeOnSeed, wantCardFolder, withMemory } from "./folder.ts";
@@ -48,10 +39,9 @@ export async function wipeCard(
       : `Type the first ${TYPED} characters of the node id`;
     const question = `${what} to take the card away: `;
     await wantConsent({ prompter, isYes: options.yes, question, answer });
-    await removeSeed(folder);
+    await eraseSeed(folder);
   });
-  await removeRest(folder);
-  print(await removeFolder(folder));
+  print(await eraseRest(folder));
   return 0;
 }
 
@@ -114,57 +104,4 @@ async function lookAt(
     node: node?.toHex() ?? await nodeOnSeed(folder),
     channels: memory.channelCount,
   };
-}
-
-/** Durable before anything else goes: without it no memory can sign. */
-async function removeSeed(folder: string): Promise<void> {
-  if (await isThere(`${folder}/${CARD_FILES.clear}`)) {
-    await removeCardSecret({ folder });
-  }
-  await removeFile(`${folder}/${CARD_FILES.sealed}`);
-  for (const name of [CARD_FILES.clear, CARD_FILES.sealed]) {
-    await removeAsides(`${folder}/${name}`);
-  }
-  await syncFolder(folder);
-}
-
-/** The memory before its log: a memory without its newest commits would be old. */
-const REST = [
-  CARD_FILES.state,
-  CARD_FILES.stateLog,
-  CARD_FILES.stateIndex,
-  CARD_FILES.stateSum,
-  CARD_FILES.socket,
-  CARD_FILES.key,
-  CARD_FILES.id,
-] as const;
-
-async function removeRest(folder: string): Promise<void> {
-  for (const name of REST) {
-    await removeFile(`${folder}/${name}`);
-    await removeAsides(`${folder}/${name}`);
-    await syncFolder(folder);
-  }
-}
-
-/** What writes that ended early left, of this softkey and of earlier ones. */
-async function removeAsides(path: string): Promise<void> {
-  await removeFile(asideOf(path));
-  await removeFile(`${path}.new`);
-}
-
-async function removeFolder(folder: string): Promise<string> {
-  const left: string[] = [];
-  for await (const { name } of Deno.readDir(folder)) left.push(name);
-  if (left.length > 0) {
-    return `card wiped; other files are left in ${folder}: ${left.join(", ")}`;
-  }
-  // A folder that others made (a mount, a service's own) may have to stay.
-  try {
-    await Deno.remove(folder);
-    await syncFolder(folderOf(folder));
-  } catch {
-    return `card wiped; the empty folder ${folder} is left`;
-  }
-  return `card wiped: ${folder}`;
 }
