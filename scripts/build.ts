@@ -9,6 +9,8 @@
  * @module
  */
 
+import { environmentName, SETTING_NAMES } from "../src/cli/config.ts";
+
 /** A program, its entry and what it may do. */
 interface Program {
   readonly name: string;
@@ -19,19 +21,10 @@ interface Program {
 }
 
 /** Anything else is hidden from the program: libraries look at much. */
-const BROKER_ENVIRONMENT = [
+const BROKER_ENVIRONMENT: readonly string[] = [
   "LIGHTNINGD_VERSION",
   "XDG_RUNTIME_DIR",
-  "REMOTE_HSMD_MQTT_LISTEN",
-  "REMOTE_HSMD_WS_LISTEN",
-  "REMOTE_HSMD_PAIRING",
-  "REMOTE_HSMD_TOKEN_WINDOW",
-  "REMOTE_HSMD_CLN_VERSION",
-  "REMOTE_HSMD_LOG_LEVEL",
-  "REMOTE_HSMD_BITCOIND_URL",
-  "REMOTE_HSMD_BITCOIND_COOKIE",
-  "REMOTE_HSMD_BITCOIND_USER",
-  "REMOTE_HSMD_BITCOIND_PASSWORD",
+  ...SETTING_NAMES.map(environmentName),
 ];
 
 /** Where a service manager puts credentials; whether colours are wanted. */

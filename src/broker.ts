@@ -71,6 +71,7 @@ import type { LoginAttempt } from "./mqtt/embedded.ts";
 import type { DeviceLink, DeviceSession } from "./mqtt/session.ts";
 import type { TopicName } from "./mqtt/topics.ts";
 import type { Answer, Request } from "./unixfd.ts";
+import { isBrokerWord } from "./wire/control.ts";
 import { FRAME_LIMIT } from "./wire/frame.ts";
 import { messageName, REPLIES, type RequestOf, REQUESTS } from "./wire/hsmd.ts";
 import { decodeMessage, encodeMessage, messageType } from "./wire/message.ts";
@@ -632,9 +633,15 @@ export class Broker implements BrokerFace {
 
   control(cid: string, envelope: Uint8Array): Promise<ControlOutcome> {
     const device = this.#reception.byCid(cid);
-    return device === null || device.stage !== "ready"
-      ? Promise.resolve({ kind: "unknown" })
-      : this.#controls.ask(device, envelope);
+    if (device === null || device.stage !== "ready") {
+      return Promise.resolve({ kind: "unknown" });
+    }
+    // What the broker itself says goes by the same topic.
+    if (isBrokerWord(envelope)) {
+      const reason = "that is no signed message";
+      return Promise.resolve({ kind: "failed", reason });
+    }
+    return this.#controls.ask(device, envelope);
   }
 
   async use(

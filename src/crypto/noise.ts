@@ -116,10 +116,7 @@ export class NoiseInitiator {
     this.#state.mixKey(ecdh(key, responderEphemeral));
     const tag = this.#state.seal(0, NO_BYTES);
     const actThree = Uint8Array.of(VERSION, ...sealedKey, ...tag);
-    const { first, second, chainingKey, transcript } = this.#state.split();
-    const sender = new NoiseSender(first, chainingKey);
-    const receiver = new NoiseReceiver(second, chainingKey);
-    return { actThree, session: { sender, receiver, transcript } };
+    return { actThree, session: this.#state.split("initiator") };
   }
 
   /** Forgets the keys of a handshake that nobody will end. */
@@ -188,10 +185,7 @@ export class NoiseResponder {
     if (this.#state.open(0, act.subarray(end)) === null) {
       return fail("ACT3_BAD_TAG");
     }
-    const { first, second, chainingKey, transcript } = this.#state.split();
-    const sender = new NoiseSender(second, chainingKey);
-    const receiver = new NoiseReceiver(first, chainingKey);
-    return { initiator, session: { sender, receiver, transcript } };
+    return { initiator, session: this.#state.split("responder") };
   }
 
   /** Forgets the keys of a handshake that nobody will end. */
@@ -359,15 +353,18 @@ class Symmetric {
     return { key: this.#actKey.reveal(), nonce, header: this.#hash };
   }
 
-  /** The keys of the transport: the first is the initiator's to send with. */
-  split() {
+  /** The ciphers of the transport: the first key is the initiator's to send. */
+  split(role: "initiator" | "responder"): NoiseSession {
+    const chainingKey = this.#chainingKey.reveal();
     const [first, second] = stretch(this.#chainingKey, NO_BYTES);
-    return {
-      first: first.reveal(),
-      second: second.reveal(),
-      chainingKey: this.#chainingKey.reveal(),
-      transcript: this.#hash,
-    };
+    const [own, other] = role === "initiator"
+      ? [first, second]
+      : [second, first];
+    const sender = new NoiseSender(own.reveal(), chainingKey);
+    const receiver = new NoiseReceiver(other.reveal(), chainingKey);
+    first.wipe();
+    second.wipe();
+    return { sender, receiver, transcript: this.#hash };
   }
 
   wipe(): void {

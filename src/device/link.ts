@@ -14,7 +14,12 @@
  */
 
 import { Buffer } from "node:buffer";
-import { connectMqtt, type ServerAccess, topicPrefix } from "../mqtt/access.ts";
+import {
+  connectMqtt,
+  type MqttClient,
+  type ServerAccess,
+  topicPrefix,
+} from "../mqtt/access.ts";
 import {
   DEVICE_SUBSCRIPTIONS,
   nameIn,

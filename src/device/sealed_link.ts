@@ -138,8 +138,9 @@ export class SealedLink {
     this.#line.hangUp(ending);
   }
 
-  /** Ends for good. */
+  /** Ends for good, and says so: a server of others would not tell. */
   async stop(): Promise<void> {
+    this.tell("bye", new Uint8Array(0));
     this.#end();
     await this.#line.stop();
   }

@@ -3,7 +3,7 @@
  *
  *     # HELP remote_hsmd_refusals_total Requests that a device refused, by rule
  *     # TYPE remote_hsmd_refusals_total counter
- *     remote_hsmd_refusals_total{rule="policy-commitment-fee"} 3
+ *     remote_hsmd_refusals_total{rule="policy-commitment-balance"} 3
  *
  * A label value escapes backslash, double quote and line feed; a help text
  * backslash and line feed. The steps of a histogram are cumulative, the last is

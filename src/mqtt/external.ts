@@ -103,9 +103,9 @@ interface Entry {
   isTrusted: boolean;
 }
 
-/** The MQTT client id of a broker: 27 characters, none of them secret. */
+/** The MQTT client id of a broker: 23 letters, which every server takes. */
 export function brokerClientId(linkKey: Uint8Array): string {
-  return `remote-hsmd-${sha256(linkKey).toHex().slice(0, 16)}`;
+  return `remotehsmd${sha256(linkKey).toHex().slice(0, 13)}`;
 }
 
 /** A connection to a server that is there whenever it can be. */
@@ -161,7 +161,8 @@ export class ExternalServer implements DeviceLink, AsyncDisposable {
 
   /**
    * Tells these client ids, now and after each new connection, that we know no
-   * sealed session of theirs: they need not wait until they notice.
+   * sealed session of theirs: they need not wait until they notice. One that
+   * we hear is left alone.
    */
   greet(cids: readonly string[]): void {
     this.#greeted = cids.slice(0, MOST_GREETED);
@@ -217,6 +218,7 @@ export class ExternalServer implements DeviceLink, AsyncDisposable {
 
   #greetAll(): void {
     for (const cid of this.#greeted) {
+      if (this.#entries.has(cid)) continue;
       this.#publish(topicOf(cid, "sealed"), encodeSealed("again"));
     }
   }
@@ -337,14 +339,20 @@ export class ExternalServer implements DeviceLink, AsyncDisposable {
   }
 }
 
-/** Bad user or password, not authorised (MQTT 3.1.1 §3.2.2.3). */
-const LOGIN_REFUSED: readonly unknown[] = [4, 5];
+/** Errors of the library and of the system, as an operator reads them. */
+const REASONS: Readonly<Record<string, string>> = {
+  // Bad user name or password, not authorised (MQTT 3.1.1 3.2.2.3).
+  "4": "it refuses our login: user, password or client id",
+  "5": "it refuses our login: user, password or client id",
+  "ECONNREFUSED": "nobody listens there",
+  "ENOTFOUND": "there is no such host",
+  "EHOSTUNREACH": "there is no way to that host",
+  "ENETUNREACH": "there is no way to that network",
+  "Keepalive timeout": "it does not answer any more",
+  "connack timeout": "it does not answer our login",
+};
 
 function reasonOf(error: Error): string {
-  const code: unknown = Reflect.get(error, "code");
-  if (LOGIN_REFUSED.includes(code)) {
-    return "it refuses our login: user, password or client id";
-  }
-  if (code === "ECONNREFUSED") return "nobody listens there";
-  return error.message || String(code ?? error.name);
+  const code = String(Reflect.get(error, "code"));
+  return REASONS[code] ?? REASONS[error.message] ?? (error.message || code);
 }

@@ -141,8 +141,12 @@ export function encodeRefusal(reason: string): Uint8Array<ArrayBuffer> {
  * @throws {DecodeError}
  */
 export function decodeControl(payload: Uint8Array): NativeControl | null {
-  const isNative = payload.subarray(0, MAGIC.length).toHex() === MAGIC.toHex();
-  return isNative ? decode(nativeControl, payload).tlvs : null;
+  return isBrokerWord(payload) ? decode(nativeControl, payload).tlvs : null;
+}
+
+/** Whether a control message is the broker's own, and not an owner's. */
+export function isBrokerWord(payload: Uint8Array): boolean {
+  return payload.subarray(0, MAGIC.length).toHex() === MAGIC.toHex();
 }
 
 /** The refusal in a control message; null when it says something else. */

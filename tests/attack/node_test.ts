@@ -52,7 +52,7 @@ const LINK_KEY = new Uint8Array(32).fill(0x21);
 /** Hostile actions in one play, and how many packets there are to one. */
 const HOSTILE = 60;
 const ONE_IN = 4;
-/** What is lost without a trace is missed after seconds: a few will do. */
+/** What is lost without a trace is missed after seconds: one will do. */
 const MOST_LOSSES = 1;
 /** What is held back comes after this at the latest. */
 const LATE_MS = 20;
@@ -144,7 +144,7 @@ class Meddler {
 
   readonly #actions: Record<string, (published: Published) => void> = {
     drop: (published) => {
-      if (!this.#mayLose()) this.#server.pass(published);
+      if (!this.#mayLose(published)) this.#server.pass(published);
     },
     hold: (published) => {
       const before = this.#held;
@@ -169,8 +169,7 @@ class Meddler {
     },
     change: ({ topic, payload }) => {
       // A record that does not open is told of; of an act one nothing is.
-      const isTold = payload[0] === RECORD || this.#mayLose();
-      if (!isTold) return this.#server.pass({ topic, payload });
+      if (payload[0] !== RECORD) return this.#server.pass({ topic, payload });
       const changed = payload.slice();
       const at = this.#below(payload.length);
       changed[at] = (changed[at] ?? 0) ^ (1 << this.#below(8));
@@ -219,7 +218,9 @@ class Meddler {
     },
   };
 
-  #mayLose(): boolean {
+  /** Requests, which the broker misses soonest. */
+  #mayLose({ topic, payload }: Published): boolean {
+    if (!topic.endsWith("/sealed") || payload[0] !== RECORD) return false;
     this.#losses += 1;
     return this.#losses <= MOST_LOSSES;
   }

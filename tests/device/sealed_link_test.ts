@@ -188,6 +188,16 @@ Deno.test("what was answered late is not said on the next connection", async () 
   assert.deepEqual(names, ["hello", "vls-res", "hello"]);
 });
 
+Deno.test("a device that stops says so, inside the seal", () => {
+  using rig = new SealedRig();
+  rig.start();
+  rig.link.stop();
+  const [last] = rig.server.seen.slice(-1);
+  assert.ok(last);
+  assert.equal(kindOf(last), "record");
+  assert.equal(rig.server.session, null);
+});
+
 Deno.test("a name that only devices say is not heard of a broker", () => {
   using rig = new SealedRig();
   const session = rig.start();

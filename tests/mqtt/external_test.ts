@@ -110,7 +110,7 @@ Deno.test("Each broker has a client id of its own", () => {
     brokerClientId(publicKey(new Uint8Array(32).fill(seed)))
   );
   assert.equal(new Set(ids).size, ids.length);
-  for (const id of ids) assert.match(id, /^remote-hsmd-[0-9a-f]{16}$/);
+  for (const id of ids) assert.match(id, /^remotehsmd[0-9a-f]{13}$/);
 });
 
 Deno.test("Two brokers on one server leave each other alone", async () => {
@@ -269,8 +269,10 @@ Deno.test("Who is greeted is told to shake hands anew, at each connection", asyn
   assert.equal(await greeting(), "aa/sealed");
   assert.equal(await greeting(), "bb/sealed");
   await broker.nextOf("connected");
-  broker.server.greet(["cc"]);
-  assert.equal(await greeting(), "cc/sealed");
+  guest.publish("aa/sealed-res", "a session");
+  await broker.nextOf("message");
+  broker.server.greet(["aa", "cc"]);
+  assert.equal(await greeting(), "cc/sealed", "and not aa, which we hear");
 });
 
 Deno.test("All sessions are gone with the connection, which comes back", async () => {

@@ -12,6 +12,7 @@
 
 import assert from "node:assert/strict";
 import mqtt, { type MqttClient } from "mqtt";
+import type { Storage } from "../../src/broker/storage.ts";
 import { openSqliteStorage } from "../../src/broker/storage/sqlite.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import { deriveNodeKeys } from "../../src/keyderiv/node.ts";
@@ -20,9 +21,18 @@ import { makeToken } from "../../src/mqtt/auth.ts";
 import { DEVICE_SUBSCRIPTIONS } from "../../src/mqtt/topics.ts";
 import type { Broker } from "../../src/broker.ts";
 import type { Answer } from "../../src/unixfd.ts";
-import { requestRow, REQUESTS } from "../../src/wire/hsmd.ts";
+import { REPLIES, requestRow, REQUESTS } from "../../src/wire/hsmd.ts";
+import {
+  decodeFromBroker,
+  encodeFromDevice,
+  type LssEntry,
+} from "../../src/wire/lss.ts";
 import { sharedSecret } from "../../src/wire/lss_mac.ts";
-import { messageType } from "../../src/wire/message.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  messageType,
+} from "../../src/wire/message.ts";
 import {
   decodeSignerRequest,
   decodeSignerResponse,
@@ -30,9 +40,15 @@ import {
   encodeSignerResponse,
   type SignerRequest,
 } from "../../src/wire/vls.ts";
-import { startNode } from "../support/node.ts";
+import { type RunningBrokerNode, startNode } from "../support/node.ts";
 import { readSignerSession, type SessionEvent } from "../support/recording.ts";
-import { bytes32, withFolder } from "../support/storage.ts";
+import {
+  bytes32,
+  entryOf,
+  show,
+  StorageClient,
+  withFolder,
+} from "../support/storage.ts";
 
 const SEED = new Secret(bytes32(1));
 const SERVER_KEY = Uint8Array.fromHex(
@@ -160,6 +176,26 @@ function ask(
   });
 }
 
+/** Runs with a node whose storage is the recorded one, and its device's link. */
+function withNode(
+  message: Uint8Array,
+  run: (parts: {
+    readonly node: RunningBrokerNode;
+    readonly link: Link;
+    readonly storage: Storage;
+  }) => Promise<void>,
+): Promise<void> {
+  return withFolder(async (places) => {
+    const identity = { publicKey: SERVER_KEY, sharedWith: () => SHARED };
+    const storage = openSqliteStorage(places, { identity });
+    const folder = places.database.replace(/\/[^/]*$/, "");
+    await using node = await startNode({ folder, message, storage });
+    await using link = await Link.open(node.url);
+    await run({ node, link, storage });
+    storage.close();
+  });
+}
+
 /** The dance as it was recorded, up to init. */
 async function dance(
   link: Link,
@@ -178,28 +214,20 @@ async function dance(
   await link.say("init-3-res", recorded(events, "init-3-res"));
 }
 
+const EVENTS = readSignerSession();
+/** lightningd's init, as it was recorded. */
+const { message: INIT } = decodeSignerRequest(recorded(EVENTS, "init-3-msg"));
+const { message: INIT_REPLY } = decodeSignerResponse(
+  recorded(EVENTS, "init-3-res"),
+);
+
 Deno.test("a recorded Sphinx signer works with the whole broker, byte for byte", () =>
-  withFolder(async (places) => {
-    const events = readSignerSession();
-    const exchanges = exchangesIn(events);
+  withNode(INIT, async ({ node, link, storage }) => {
+    const exchanges = exchangesIn(EVENTS);
     assert.equal(exchanges.length, 14);
-    const identity = { publicKey: SERVER_KEY, sharedWith: () => SHARED };
-    const storage = openSqliteStorage(places, { identity });
-    const { message } = decodeSignerRequest(recorded(events, "init-3-msg"));
-    await using node = await startNode({
-      folder: places.database.replace(/\/[^/]*$/, ""),
-      message,
-      storage,
-    });
-    await using link = await Link.open(node.url);
     const init = node.init();
-    await dance(link, events);
-    const answer = await init;
-    assert.ok(answer.kind === "reply");
-    const { message: initReply } = decodeSignerResponse(
-      recorded(events, "init-3-res"),
-    );
-    assert.equal(answer.message.toHex(), initReply.toHex());
+    await dance(link, EVENTS);
+    assert.deepEqual(await init, { kind: "reply", message: INIT_REPLY });
     for (const [sequence, { request, stored, reply }] of exchanges.entries()) {
       const answered = ask(node.broker, request);
       const frame = await link.hear("vls");
@@ -216,5 +244,97 @@ Deno.test("a recorded Sphinx signer works with the whole broker, byte for byte",
     }
     assert.ok(link.isQuiet);
     assert.equal(storage.revision, 5);
-    storage.close();
+  }));
+
+Deno.test("a lightningd that is too new for it is told so in plain words", () => {
+  const init = encodeMessage(REQUESTS.init, {
+    ...decodeMessage(REQUESTS.init, INIT),
+    hsmWireMinVersion: 5,
+    hsmWireMaxVersion: 6,
+  });
+  return withNode(init, async ({ node, link }) => {
+    const answering = node.init();
+    await link.say("hello", new Uint8Array());
+    await link.hear("init-1-msg");
+    await link.say("init-1-res", recorded(EVENTS, "init-1-res"));
+    await link.hear("init-2-msg");
+    await link.say("init-2-res", recorded(EVENTS, "init-2-res"));
+    const { message } = decodeSignerRequest(await link.hear("init-3-msg"));
+    // It would end itself at 5.
+    assert.equal(decodeMessage(REQUESTS.init, message).hsmWireMinVersion, 4);
+    await link.say("init-3-res", recorded(EVENTS, "init-3-res"));
+    const answer = await answering;
+    assert.ok(answer.kind === "reply");
+    const { errorMessage } = decodeMessage(
+      REPLIES.init_reply_failure,
+      answer.message,
+    );
+    assert.match(
+      new TextDecoder().decode(errorMessage),
+      /wants hsmd version 5 to 6, device .* speaks at most 4: use lightningd/,
+    );
+  });
+});
+
+/** What a device with a storage client says on init-2-res or lss-res. */
+function changesOf(
+  kind: "Created" | "VlsMuts",
+  client: StorageClient,
+  muts: readonly LssEntry[],
+): Uint8Array {
+  const value = { clientHmac: client.sign(muts), muts };
+  return encodeFromDevice({ kind, value });
+}
+
+/** Hello, the dance and init of a signer that just started. */
+async function start(
+  link: Link,
+  client: StorageClient,
+): Promise<readonly string[]> {
+  await link.say("hello", new Uint8Array());
+  await link.hear("init-1-msg");
+  const { clientId, token: authToken } = client.auth;
+  const nonce = bytes32(5);
+  const value = { clientId, authToken, nonce };
+  await link.say("init-1-res", encodeFromDevice({ kind: "Init", value }));
+  const created = decodeFromBroker(await link.hear("init-2-msg"));
+  assert.ok(created.kind === "Created");
+  await link.say("init-2-res", changesOf("Created", client, []));
+  await link.hear("init-3-msg");
+  await link.say(
+    "init-3-res",
+    encodeSignerResponse({ sequence: 0, message: INIT_REPLY }),
+  );
+  return created.value.muts.map(show);
+}
+
+Deno.test("in a conflict the signer restarts, and the request is asked again", () =>
+  withNode(INIT, async ({ node, link, storage }) => {
+    const client = new StorageClient(SERVER_KEY, bytes32(1));
+    const init = node.init();
+    assert.deepEqual(await start(link, client), []);
+    await init;
+    const [exchange] = exchangesIn(EVENTS);
+    assert.ok(exchange !== undefined);
+    const answered = ask(node.broker, exchange.request);
+    const first = await link.hear("vls");
+    await client.put(storage, [entryOf("a", 0, "another's")]);
+    const change = [entryOf("a", 0, "mine")];
+    await link.say("lss-res", changesOf("VlsMuts", client, change));
+    await link.hear("lss-conflict");
+    await link.say(
+      "lss-conflict-res",
+      encodeFromDevice({ kind: "PutConflictConfirmed" }),
+    );
+    assert.deepEqual(await start(link, client), ["a 0 another's"]);
+    assert.equal((await link.hear("vls")).toHex(), first.toHex());
+    const again = [entryOf("a", 1, "mine")];
+    await link.say("lss-res", changesOf("VlsMuts", client, again));
+    await link.hear("lss-msg");
+    const { message } = decodeSignerResponse(exchange.reply);
+    await link.say("vls-res", encodeSignerResponse({ sequence: 0, message }));
+    assert.deepEqual(await answered, { kind: "reply", message });
+    assert.deepEqual(await client.read(storage), ["a 1 mine"]);
+    assert.ok(link.isQuiet);
+    assert.ok(node.log.some((line) => /out of step: it writes/.test(line)));
   }));
