@@ -19,14 +19,14 @@ import type { StorageSession } from "./storage/session.ts";
 /** How a device speaks; decided by its hello. */
 export interface Dialect {
   readonly name: "sphinx" | "native";
-  /** How many requests may be under way. */
+  /** How many requests may be under way; see `window.ts`. */
   readonly window: number;
 }
 
 /** Hardware and signers that exist: strictly one question at a time. */
 export const SPHINX: Dialect = { name: "sphinx", window: 1 };
 /** Ours. */
-export const NATIVE: Dialect = { name: "native", window: 1024 };
+export const NATIVE: Dialect = { name: "native", window: 32 };
 
 /** How far a session has come. */
 export type Stage =

@@ -52,6 +52,11 @@ export class Lanes<T extends Waiting> {
     return this.#delayedSoFar;
   }
 
+  /** Whether nobody waits. */
+  get isEmpty(): boolean {
+    return this.#lanes.every((lane) => lane.size === 0);
+  }
+
   /** Milliseconds until the rate lets the next handshake through; null: none waits. */
   get delayMs(): number | null {
     const [first] = this.#lanes.at(-1) ?? [];

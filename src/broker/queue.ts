@@ -11,8 +11,8 @@
  *
  * One connection has one request at a time (`unixfd/connection.ts`), so nothing
  * of one connection overtakes itself. No request waits for the answer to another
- * one as long as the device takes more, so neither a refusal nor an owner who
- * thinks about one holds up another channel.
+ * one as long as the device takes more (`window.ts`), so neither a refusal nor an
+ * owner who thinks about one holds up another channel.
  *
  * A request gets its number when it is sent first and keeps it until it is
  * answered, over as many sessions as that takes: a device asked twice sees the
@@ -30,6 +30,7 @@ import type { Device } from "./device.ts";
 import type { HandshakeLimit } from "./handshakes.ts";
 import { Lanes, type Waiting } from "./lanes.ts";
 import { type Exclusive, type Later, Turns } from "./turns.ts";
+import { Windows } from "./window.ts";
 
 /** A request that was not answered yet. */
 export interface Pending extends Waiting {
@@ -83,6 +84,7 @@ export class RequestQueue {
   /** Those of them that nobody has. */
   readonly #lanes: Lanes<Pending>;
   readonly #turns: Turns;
+  readonly #windows = new Windows();
   /** Those of them that were sent, by number. */
   readonly #numbered = new Map<number, Pending>();
   /** The number that a device with a window of 1 takes next. */
@@ -97,6 +99,8 @@ export class RequestQueue {
   #active: Device | null = null;
   /** Calls off the wait for the rate of handshakes. */
   #callOff: (() => void) | null = null;
+  /** Calls off the wait for room at the device. */
+  #callOffRoom: (() => void) | null = null;
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -141,6 +145,8 @@ export class RequestQueue {
   close(): void {
     this.#callOff?.();
     this.#callOff = null;
+    this.#callOffRoom?.();
+    this.#callOffRoom = null;
     this.#turns.close();
   }
 
@@ -215,11 +221,12 @@ export class RequestQueue {
     this.#active = device;
     if (device === null) return;
     if (this.#isHurried) this.#sendIdle(device);
-    while (device.inFlight < device.dialect.window) {
+    while (!this.#isFull(device)) {
       const next = this.#nextFor(device);
       if (next === null || !this.#send(device, next)) break;
     }
     this.#awaitRate(device);
+    this.#awaitRoom(device);
     if (device.inFlight === 0) this.#turns.begin(device);
     const isBusy = this.#pending.size > 0 || device.inFlight > 0;
     if (!isBusy) this.#sendIdle(device);
@@ -279,6 +286,7 @@ export class RequestQueue {
     this.#expected.delete(device);
     const its = [...this.#pending].filter(({ sentTo }) => sentTo === device);
     for (const pending of its) {
+      this.#windows.remove(pending);
       pending.sentTo = null;
       pending.sentAt = null;
       if (pending.request.signal.aborted) this.#abandon(pending);
@@ -318,12 +326,12 @@ export class RequestQueue {
     const idle = this.#idle;
     if (idle === null || idle.sentTo !== null) return;
     if (this.#turns.isDue(device)) return;
-    if (device.inFlight < device.dialect.window) this.#send(device, idle);
+    if (!this.#isFull(device)) this.#send(device, idle);
   }
 
   /** Comes back when the rate lets through what nothing else holds up. */
   #awaitRate(device: Device): void {
-    const isFull = device.inFlight >= device.dialect.window;
+    const isFull = this.#isFull(device);
     if (this.#callOff !== null || isFull || this.#turns.isDue(device)) return;
     const { delayMs } = this.#lanes;
     if (delayMs === null) return;
@@ -331,6 +339,23 @@ export class RequestQueue {
       this.#callOff = null;
       this.pump(this.#active);
     });
+  }
+
+  /** Comes back when what is under way has become old, if somebody waits. */
+  #awaitRoom(device: Device): void {
+    const isAwaited = this.#callOffRoom !== null || this.#lanes.isEmpty;
+    const now = this.#options.now();
+    if (isAwaited || !this.#windows.isFull(device, now)) return;
+    const ms = this.#windows.opensInMs(device, now);
+    if (ms === null) return;
+    this.#callOffRoom = (this.#options.later ?? later)(ms, () => {
+      this.#callOffRoom = null;
+      this.pump(this.#active);
+    });
+  }
+
+  #isFull(device: Device): boolean {
+    return this.#windows.isFull(device, this.#options.now());
   }
 
   /** Something has changed for this device, which need not be the active one. */
@@ -348,6 +373,7 @@ export class RequestQueue {
     pending.sentAt = this.#options.now();
     pending.sentMs = performance.now();
     device.inFlight += 1;
+    this.#windows.add(device, pending);
     this.#lanes.remove(pending);
     return true;
   }
@@ -408,6 +434,7 @@ export class RequestQueue {
     this.#lanes.remove(pending);
     if (pending === this.#idle) this.#idle = null;
     if (pending.sequence !== null) this.#numbered.delete(pending.sequence);
+    this.#windows.remove(pending);
     if (pending.sentTo !== null) pending.sentTo.inFlight -= 1;
   }
 }

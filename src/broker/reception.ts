@@ -181,7 +181,10 @@ export class Reception {
   /** Takes what a device published. */
   message(session: DeviceSession, name: TopicName, payload: Uint8Array): void {
     try {
-      this.#take(this.#deviceOf(session), name, payload);
+      const known = this.#devices.get(session);
+      if (name === "hello") this.#greet(known ?? this.#meet(session), payload);
+      // Whoever did not say who it is has nothing to say.
+      else if (known !== undefined) this.#take(known, name, payload);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       this.reject(session, error.message);
@@ -222,10 +225,8 @@ export class Reception {
     for (const { storage } of this.#devices.values()) storage?.end();
   }
 
-  #deviceOf(session: DeviceSession): Device {
-    const known = this.#devices.get(session);
-    if (known !== undefined) return known;
-    // Of one client id the server keeps the newest connection.
+  /** Of one client id the newest connection counts, as for the server. */
+  #meet(session: DeviceSession): Device {
     const before = this.byCid(session.cid);
     if (before !== null) this.gone(before.session);
     const device = newDevice(session, this.#options.now());
@@ -234,8 +235,7 @@ export class Reception {
   }
 
   #take(device: Device, name: TopicName, payload: Uint8Array): void {
-    if (name === "hello") return this.#greet(device, payload);
-    // Whoever was not let in has nothing to say.
+    // Nor has whoever was not let in.
     if (device.stage === "connected") return;
     if (TO_STORAGE.includes(name)) return this.#store(device, name, payload);
     switch (name) {

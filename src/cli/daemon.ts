@@ -102,7 +102,7 @@ async function serve(parts: Parts): Promise<number> {
     log: (level, text) => status.log(level, text),
   });
   const chain = followChain(config, status, broker);
-  const watch = books.watch(() => broker.dropUnpaired());
+  const watch = books.watch(() => meeting.changed());
   try {
     const lightningd = new UnixFd({
       master,

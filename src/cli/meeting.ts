@@ -44,6 +44,8 @@ export interface MeetingOptions {
 /** A broker that devices can reach. */
 export interface Meeting {
   readonly broker: Broker;
+  /** Other devices are paired now. */
+  changed(): void;
   close(): Promise<void>;
 }
 
@@ -70,8 +72,12 @@ export async function openMeeting(options: MeetingOptions): Promise<Meeting> {
   let sealed: SealedSessions | null = null;
   let broker: Broker | null = null;
   const events: ServerEvents = {
-    login: (attempt) =>
-      broker?.login(attempt) ?? { refusal: "the broker is starting" },
+    login(attempt) {
+      const login = broker?.login(attempt) ??
+        { refusal: "the broker is starting" };
+      // A token can be replayed: it earns a stranger's packets and no more.
+      return "key" in login ? { ...login, isPending: true } : login;
+    },
     message: (...args) => sealed?.message(...args),
     gone: (session) => sealed?.gone(session),
     refused: (from, reason) => sealed?.refused(from, reason),
@@ -95,6 +101,10 @@ export async function openMeeting(options: MeetingOptions): Promise<Meeting> {
   await begin(options, server, place);
   return {
     broker: opened,
+    changed() {
+      opened.dropUnpaired();
+      greet(options, closing);
+    },
     async close() {
       opened.close();
       seal[Symbol.dispose]();
@@ -142,7 +152,7 @@ async function begin(
   place: Place,
 ): Promise<void> {
   if (server instanceof ExternalServer) {
-    server.greet(cidsOf(devices));
+    greet({ devices }, server);
     return server.start();
   }
   if (!(server instanceof EmbeddedServer)) return;
@@ -159,6 +169,14 @@ async function begin(
     log("info", `listening for devices on ws${s}://${showAddress(ws)}`);
   }
   await noteListening(place.address, certificate);
+}
+
+/** On a server that is not ours nobody notices that we were away. */
+function greet(
+  { devices }: Pick<MeetingOptions, "devices">,
+  server: Server,
+): void {
+  if (server instanceof ExternalServer) server.greet(cidsOf(devices));
 }
 
 function cidsOf(devices: DeviceBook): readonly string[] {

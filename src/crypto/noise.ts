@@ -1,5 +1,5 @@
 /**
- * The handshake and the transport of BOLT 8, apart from any line they run on:
+ * The handshake of BOLT 8, apart from any line that it runs on:
  * Noise_XK_secp256k1_ChaChaPoly_SHA256.
  *
  *     act one     e, es     initiator -> responder    50 bytes
@@ -8,12 +8,10 @@
  *
  * After it each side knows that the other holds the private key of its static
  * public key, and has two keys that nobody else has: one to seal what it says,
- * one to open what it hears. A key counts its uses, so that whatever is lost,
- * repeated, moved or changed on the way does not open, and is replaced after
- * 1000 of them.
+ * one to open what it hears (`noise_cipher.ts`).
  *
- * Standards: BOLT 8 (all of it; the prologue is a parameter), RFC 5869 (HKDF),
- * RFC 8439 (ChaCha20-Poly1305).
+ * Standards: BOLT 8 (the prologue is a parameter), RFC 5869 (HKDF), RFC 8439
+ * (ChaCha20-Poly1305).
  *
  * What it does not do: make randomness, read a line, or go on after a failure;
  * whoever fails begins anew with another ephemeral key.
@@ -22,8 +20,9 @@
  */
 
 import { Bug } from "../errors.ts";
-import { open, seal, sealInto, TAG_SIZE } from "./chachapoly.ts";
-import { hkdf, sha256 } from "./hash.ts";
+import { openStrange, seal, TAG_SIZE } from "./chachapoly.ts";
+import { sha256 } from "./hash.ts";
+import { NoiseReceiver, NoiseSender, stretch } from "./noise_cipher.ts";
 import { ecdh, isPoint, isPrivateKey, publicKey } from "./secp.ts";
 import { Secret } from "./secret.ts";
 
@@ -40,13 +39,6 @@ export const NOISE_SIZES = {
   actTwo: 50,
   actThree: 66,
 } as const;
-/** A message of the transport is at most this long, before sealing. */
-export const NOISE_TEXT_LIMIT = 65_535;
-/** What a sealed message is longer: its sealed length (2), and two tags. */
-export const NOISE_OVERHEAD = 2 + 2 * TAG_SIZE;
-const SEALED_LENGTH_SIZE = 2 + TAG_SIZE;
-/** Uses of a key until it is replaced. */
-const ROTATION = 1000;
 
 /** How a handshake fails, in the words of BOLT 8's test vectors. */
 export type NoiseFailure =
@@ -196,121 +188,6 @@ export class NoiseResponder {
   }
 }
 
-/** Seals messages; each can be opened once, in this order, by its receiver. */
-export class NoiseSender {
-  readonly #key: RotatingKey;
-
-  /** Takes copies of the keys. */
-  constructor(key: Uint8Array, chainingKey: Uint8Array) {
-    this.#key = new RotatingKey(key, chainingKey);
-  }
-
-  /** A message as it travels. */
-  seal(text: Uint8Array): Uint8Array<ArrayBuffer> {
-    const sealed = new Uint8Array(text.length + NOISE_OVERHEAD);
-    this.sealInto(text, sealed, 0);
-    return sealed;
-  }
-
-  /** Writes a message to `target` and returns where it ends. */
-  sealInto(text: Uint8Array, target: Uint8Array, offset: number): number {
-    if (text.length > NOISE_TEXT_LIMIT) {
-      throw new Bug(`Sealed ${text.length} bytes at once`);
-    }
-    const length = Uint8Array.of(text.length >> 8, text.length & 0xff);
-    this.#key.use((aead) => sealInto(aead, length, target, offset));
-    const start = offset + SEALED_LENGTH_SIZE;
-    this.#key.use((aead) => sealInto(aead, text, target, start));
-    return offset + text.length + NOISE_OVERHEAD;
-  }
-
-  /** Forgets the key. */
-  wipe(): void {
-    this.#key.wipe();
-  }
-}
-
-/** Opens messages in the order in which they were sealed. */
-export class NoiseReceiver {
-  readonly #key: RotatingKey;
-  #isBroken = false;
-
-  /** Takes copies of the keys. */
-  constructor(key: Uint8Array, chainingKey: Uint8Array) {
-    this.#key = new RotatingKey(key, chainingKey);
-  }
-
-  /**
-   * The message that starts at `offset` and where the next one does; null when
-   * it does not open, and from then on for all that may follow.
-   */
-  open(
-    sealed: Uint8Array,
-    offset = 0,
-  ): { readonly text: Uint8Array; readonly next: number } | null {
-    if (this.#isBroken) return null;
-    const opened = this.#open(sealed, offset);
-    if (opened === null) this.#isBroken = true;
-    return opened;
-  }
-
-  #open(sealed: Uint8Array, offset: number) {
-    const start = offset + SEALED_LENGTH_SIZE;
-    if (sealed.length < start) return null;
-    const lengthPart = sealed.subarray(offset, start);
-    const length = this.#key.use((aead) => open(aead, lengthPart));
-    if (length === null) return null;
-    const next = start + readU16(length) + TAG_SIZE;
-    if (sealed.length < next) return null;
-    const textPart = sealed.subarray(start, next);
-    const text = this.#key.use((aead) => open(aead, textPart));
-    return text === null ? null : { text, next };
-  }
-
-  /** Forgets the key: nothing opens any more. */
-  wipe(): void {
-    this.#isBroken = true;
-    this.#key.wipe();
-  }
-}
-
-/** A key that counts its uses and is replaced in time. */
-class RotatingKey {
-  #key: Secret;
-  #chainingKey: Secret;
-  #uses = 0;
-  /** 32 zero bits, then the count, little-endian. */
-  readonly #nonce = new Uint8Array(NONCE_SIZE);
-
-  constructor(key: Uint8Array, chainingKey: Uint8Array) {
-    this.#key = new Secret(key);
-    this.#chainingKey = new Secret(chainingKey);
-  }
-
-  use<T>(work: (aead: { key: Uint8Array; nonce: Uint8Array }) => T): T {
-    const nonce = this.#nonce;
-    nonce[4] = this.#uses & 0xff;
-    nonce[5] = this.#uses >> 8;
-    const result = work({ key: this.#key.reveal(), nonce });
-    this.#uses += 1;
-    if (this.#uses === ROTATION) this.#rotate();
-    return result;
-  }
-
-  #rotate(): void {
-    const [chainingKey, key] = stretch(this.#chainingKey, this.#key.reveal());
-    this.wipe();
-    this.#chainingKey = chainingKey;
-    this.#key = key;
-    this.#uses = 0;
-  }
-
-  wipe(): void {
-    this.#key.wipe();
-    this.#chainingKey.wipe();
-  }
-}
-
 /** The chaining key, the handshake hash and the key of the act under way. */
 class Symmetric {
   #chainingKey = new Secret(PROTOCOL);
@@ -341,7 +218,7 @@ class Symmetric {
   }
 
   open(count: 0 | 1, sealed: Uint8Array): Uint8Array | null {
-    const text = open(this.#aead(count), sealed);
+    const text = openStrange(this.#aead(count), sealed);
     this.mixHash(sealed);
     return text;
   }
@@ -407,21 +284,6 @@ function fail(failure: NoiseFailure): { readonly failure: NoiseFailure } {
   return { failure };
 }
 
-/** HKDF to two keys, the chaining key being the salt. */
-function stretch(
-  chainingKey: Secret,
-  ikm: Uint8Array,
-): readonly [first: Secret, second: Secret] {
-  const salt = chainingKey.reveal();
-  const both = hkdf({ ikm, salt, info: NO_BYTES, length: 64 });
-  const keys = [
-    new Secret(both.subarray(0, 32)),
-    new Secret(both.subarray(32)),
-  ] as const;
-  both.fill(0);
-  return keys;
-}
-
 function makeKey(random: (length: number) => Uint8Array): Secret {
   const bytes = random(32);
   // One in 2^128 is none: whoever meets it has other things to explain.
@@ -429,9 +291,4 @@ function makeKey(random: (length: number) => Uint8Array): Secret {
   const key = new Secret(bytes);
   bytes.fill(0);
   return key;
-}
-
-function readU16(bytes: Uint8Array): number {
-  const [high = 0, low = 0] = bytes;
-  return high * 256 + low;
 }

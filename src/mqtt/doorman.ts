@@ -66,12 +66,13 @@ export class Doorman implements Disposable {
   readonly #now: () => number;
   /** All of them, the oldest first. */
   readonly #waiting = new Set<Waiting>();
-  /** Those of them that said a CONNECT, the newest last. */
+  /** Those of them that said a CONNECT, in that order. */
   readonly #asking = new Set<Waiting>();
   /** How many more may go in during this turn. */
   #room = PER_TURN;
-  #timer: number | null = null;
-  #isTurn = false;
+  #turnBegan = -Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #wakesAt: number | null = null;
 
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
@@ -111,9 +112,11 @@ export class Doorman implements Disposable {
 
   /** Sends all of them away, without a word. */
   [Symbol.dispose](): void {
-    for (const { stream } of this.#waiting) stream.destroy();
-    for (const waiting of this.#waiting) this.#forget(waiting);
-    this.#stopTimer();
+    for (const waiting of this.#waiting) {
+      this.#forget(waiting);
+      waiting.stream.destroy();
+    }
+    clearTimeout(this.#timer);
   }
 
   #hear(waiting: Waiting, chunk: Uint8Array): void {
@@ -121,10 +124,7 @@ export class Doorman implements Disposable {
     said.push(chunk);
     const problem = guard.problemIn(chunk) ?? problemOf(said);
     if (problem !== null) return this.#drop(waiting, problem);
-    if (guard.hasPassedWhole) this.#ask(waiting);
-  }
-
-  #ask(waiting: Waiting): void {
+    if (!guard.hasPassedWhole || this.#asking.has(waiting)) return;
     this.#asking.add(waiting);
     this.#letIn();
     this.#schedule();
@@ -135,10 +135,42 @@ export class Doorman implements Disposable {
     while (this.#room > 0 && this.#asking.size > 0) {
       const newest = [...this.#asking].at(-1);
       if (newest === undefined) return;
+      if (this.#room === PER_TURN) this.#turnBegan = this.#now();
       this.#room -= 1;
       this.#forget(newest);
       newest.enter(newest.said);
     }
+  }
+
+  #turn(): void {
+    const now = this.#now();
+    this.#wakesAt = null;
+    this.#room = PER_TURN;
+    this.#turnBegan = now;
+    for (const waiting of this.#waiting.values().take(DROPS_PER_TURN)) {
+      if (waiting.until > now) break;
+      this.#drop(waiting, `no CONNECT in ${PATIENCE_MS / 1_000} s`);
+    }
+    this.#letIn();
+    this.#schedule();
+  }
+
+  /** Wakes for the next turn, if one is needed, or for who is here longest. */
+  #schedule(): void {
+    const at = this.#nextAt();
+    if (at === this.#wakesAt) return;
+    this.#wakesAt = at;
+    clearTimeout(this.#timer);
+    if (at === null) return;
+    const inMs = Math.max(Math.ceil(at - this.#now()), 0);
+    this.#timer = setTimeout(() => this.#turn(), inMs);
+  }
+
+  #nextAt(): number | null {
+    const turnEnds = this.#turnBegan + TURN_MS;
+    if (this.#room < PER_TURN) return turnEnds;
+    const [oldest] = this.#waiting;
+    return oldest === undefined ? null : Math.max(oldest.until, turnEnds);
   }
 
   #drop(waiting: Waiting, reason: string): void {
@@ -152,4 +184,11 @@ export class Doorman implements Disposable {
     this.#waiting.delete(waiting);
     this.#asking.delete(waiting);
   }
+}
+
+function problemOf(said: readonly Uint8Array[]): string | null {
+  const first = said[0]?.[0];
+  if (first !== undefined && first !== CONNECT) return "no CONNECT first";
+  const length = said.reduce((sum, piece) => sum + piece.length, 0);
+  return length > MOST_SAID ? "more than a CONNECT before its answer" : null;
 }

@@ -3,10 +3,10 @@
  * plain or under TLS 1.3 (RFC 8446).
  *
  * What the library does not do for us is done here: TCP_NODELAY on every
- * accepted socket (without it each message waits 40 ms for a delayed ACK),
- * bounded packets before a login and after it, publish and subscribe rights
- * confined to the device's own client id, no wills, nothing retained, nothing
- * kept for a session that ended.
+ * accepted socket (without it each message waits 40 ms for a delayed ACK), few
+ * strangers let in at a time (`doorman.ts`), bounded packets before a login and
+ * after it, publish and subscribe rights confined to the device's own client id,
+ * no wills, nothing retained, nothing kept for a session that ended.
  *
  * Messages to a device are written to that device's connection and do not pass
  * through the library's queue, so a subscriber that stopped reading delays
@@ -36,6 +36,7 @@ import {
 import { createWebSocketStream, WebSocketServer } from "ws";
 import { Bug } from "../errors.ts";
 import { FRAME_LIMIT } from "../wire/frame.ts";
+import { Doorman, PATIENCE_MS } from "./doorman.ts";
 import { PacketGuard } from "./packet_guard.ts";
 import type { DeviceLink, DeviceSession, LinkListener } from "./session.ts";
 import type { ServerCertificate } from "./tls.ts";
@@ -80,8 +81,6 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-/** Time from accept to CONNECT, as the original broker has it. */
-const CONNECT_TIMEOUT_MS = 5_000;
 /** A device that takes nothing for this long is dropped. */
 const DRAIN_TIMEOUT_MS = 5_000;
 const MOST_CONNECTIONS = 2_000;
@@ -100,6 +99,15 @@ interface Peer {
   readonly isLoopback: boolean;
 }
 
+/** A connection that is let in. */
+interface Entry {
+  readonly stream: Duplex;
+  readonly peer: Peer;
+  readonly guard: PacketGuard;
+  /** What it said at the door. */
+  readonly said: readonly Uint8Array[];
+}
+
 const UNKNOWN_PEER: Peer = { from: "an unknown address", isLoopback: false };
 
 /** A server and its listeners. */
@@ -112,11 +120,12 @@ export class EmbeddedServer implements AsyncDisposable, DeviceLink {
   readonly #guards = new WeakMap<Duplex, PacketGuard>();
   readonly #listeners: { close(): void }[] = [];
   readonly #sockets = new Set<net.Socket>();
+  readonly #door = new Doorman();
 
   private constructor(events: ServerEvents) {
     this.#events = events;
     this.#aedes = new Aedes({
-      connectTimeout: CONNECT_TIMEOUT_MS,
+      connectTimeout: PATIENCE_MS,
       drainTimeout: DRAIN_TIMEOUT_MS,
       maxClientsIdLength: 128,
       // Ours have two levels; the library's own have four.
@@ -226,6 +235,7 @@ export class EmbeddedServer implements AsyncDisposable, DeviceLink {
   /** Closes listeners and connections. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const listener of this.#listeners) listener.close();
+    this.#door[Symbol.dispose]();
     await new Promise<void>((resolve) => this.#aedes.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();
   }
@@ -245,9 +255,10 @@ export class EmbeddedServer implements AsyncDisposable, DeviceLink {
     return bound;
   }
 
-  /** Notes a raw socket; ends it when there are too many. */
+  /** Notes a raw socket; when there are too many, one of them must go. */
   #track(socket: net.Socket): void {
-    if (this.#sockets.size >= MOST_CONNECTIONS) {
+    const isFull = this.#sockets.size >= MOST_CONNECTIONS;
+    if (isFull && !this.#door.dropOldest()) {
       socket.destroy();
       return;
     }
@@ -256,19 +267,29 @@ export class EmbeddedServer implements AsyncDisposable, DeviceLink {
     socket.on("close", () => this.#sockets.delete(socket));
   }
 
+  /** Has it wait at the door, until it has said who it is. */
   #accept(stream: Duplex, peer: Peer): void {
     if (stream.destroyed) return;
     const guard = new PacketGuard(STRANGER_PACKET_LIMIT);
+    this.#door.hold({
+      stream,
+      guard,
+      enter: (said) => this.#enter({ stream, peer, guard, said }),
+      refuse: (reason) => this.#events.refused(peer.from, reason),
+    });
+  }
+
+  #enter({ stream, peer, guard, said }: Entry): void {
     this.#guards.set(stream, guard);
     const client = this.#aedes.handle(stream);
-    feed(client, stream, (chunk) => {
+    this.#peers.set(client, peer);
+    feed(client, stream, said, (chunk) => {
       const problem = guard.problemIn(chunk);
       if (problem === null) return true;
       this.#events.refused(peer.from, problem);
       stream.destroy();
       return false;
     });
-    this.#peers.set(client, peer);
   }
 
   /** Asks whether the client may come in; makes its session if so. */
@@ -360,6 +381,7 @@ interface Insides {
 function feed(
   client: Client,
   stream: Duplex,
+  said: readonly Uint8Array[],
   mayPass: (chunk: Uint8Array) => boolean,
 ): void {
   if (!hasInsides(client)) {
@@ -371,6 +393,7 @@ function feed(
   stream.read = (size?: number | null) => size === null ? null : read(size);
   // It expects to have read once before the first packet.
   client._nextBatch();
+  for (const chunk of said) client._parser.parse(chunk);
   stream.on("data", (chunk: Uint8Array) => {
     if (mayPass(chunk)) client._parser.parse(chunk);
   });
@@ -408,7 +431,7 @@ function tlsOptions({ cert, key }: ServerCertificate): tls.TlsOptions {
     cert,
     key: asBuffer(key.reveal()),
     minVersion: "TLSv1.3",
-    handshakeTimeout: CONNECT_TIMEOUT_MS,
+    handshakeTimeout: PATIENCE_MS,
   };
 }
 

@@ -17,6 +17,7 @@ export class PacketGuard {
   #lengthBytes: number | null = null;
   #length = 0;
   #limit: number;
+  #hasPassedWhole = false;
 
   /** Refuses packets whose remaining length is over `limit` bytes. */
   constructor(limit: number) {
@@ -28,12 +29,18 @@ export class PacketGuard {
     this.#limit = limit;
   }
 
+  /** Whether a whole packet has passed. */
+  get hasPassedWhole(): boolean {
+    return this.#hasPassedWhole;
+  }
+
   /** Why the stream must end here, or null when it may go on. */
   problemIn(chunk: Uint8Array): string | null {
     for (let at = 0; at < chunk.length;) {
       if (this.#body > 0) {
         const passed = Math.min(this.#body, chunk.length - at);
         this.#body -= passed;
+        this.#hasPassedWhole ||= this.#body === 0;
         at += passed;
         continue;
       }
@@ -58,6 +65,7 @@ export class PacketGuard {
       return `a packet of ${this.#length} bytes, want at most ${this.#limit}`;
     }
     this.#body = this.#length;
+    this.#hasPassedWhole ||= this.#length === 0;
     this.#lengthBytes = null;
     return null;
   }

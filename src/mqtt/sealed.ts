@@ -21,12 +21,8 @@
  * @module
  */
 
-import {
-  NOISE_OVERHEAD,
-  NOISE_SIZES,
-  NOISE_TEXT_LIMIT,
-  type NoiseSession,
-} from "../crypto/noise.ts";
+import { NOISE_SIZES, type NoiseSession } from "../crypto/noise.ts";
+import { NOISE_OVERHEAD, NOISE_TEXT_LIMIT } from "../crypto/noise_cipher.ts";
 import { DecodeError } from "../errors.ts";
 import { FRAME_LIMIT } from "../wire/frame.ts";
 import type { TopicName } from "./topics.ts";

@@ -6,6 +6,7 @@
  */
 
 import assert from "node:assert/strict";
+import { encodeRefusal } from "../../src/wire/control.ts";
 import { REPLIES, REQUESTS } from "../../src/wire/hsmd.ts";
 import { encodeMessage } from "../../src/wire/message.ts";
 import type { Answer } from "../../src/unixfd.ts";
@@ -262,7 +263,7 @@ Deno.test("Later sessions are offered the version that lightningd was told", asy
   assert.equal(init?.subarray(-8).toHex(), "0000000600000006");
 });
 
-Deno.test("One of several devices is active, and the next takes over", async () => {
+Deno.test("One of several devices is active; one with a card of its own takes over when the operator says so", async () => {
   using node = new FakeNode();
   const first = await node.start();
   const second = node.connect({ cid: "bb" });
@@ -272,6 +273,14 @@ Deno.test("One of several devices is active, and the next takes over", async () 
   assert.deepEqual(second.contents, []);
   first.answerPoint(0);
   first.leave();
+  await settle();
+  assert.deepEqual(second.contents, []);
+  const warned = await node.broker.use("bb", { isForced: false });
+  assert.equal(warned.kind, "refused");
+  assert.deepEqual(second.contents, []);
+  const forced = await node.broker.use("bb", { isForced: true });
+  assert.equal(forced.kind, "done");
+  await settle();
   assert.deepEqual(second.contents, [1]);
   second.answerPoint(0);
   assert.deepEqual(await Promise.all(answers), [0, 1].map(replied));
@@ -280,6 +289,15 @@ Deno.test("One of several devices is active, and the next takes over", async () 
   await third.serve();
   void node.ask(pointRequest(2), { dbid: 1n });
   assert.deepEqual(third.contents, []);
+});
+
+Deno.test("The broker's own words are no control message of an owner", async () => {
+  using node = new FakeNode();
+  const device = await node.start();
+  const before = device.controls.length;
+  const outcome = await node.broker.control("aa", encodeRefusal("go away"));
+  assert.equal(outcome.kind, "failed");
+  assert.equal(device.controls.length, before);
 });
 
 Deno.test("A device that says hello again is initialised again and asked again", async () => {

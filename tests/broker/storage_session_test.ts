@@ -19,6 +19,7 @@ import {
   withStorage,
 } from "../support/storage.ts";
 import { Talk } from "../support/storage_talk.ts";
+import { settle } from "./fake.ts";
 
 /** What a test does to a put. */
 type Mishap = (put: () => Promise<PutOutcome>) => Promise<PutOutcome>;
@@ -273,24 +274,68 @@ Deno.test("what starting changed and nobody took is not passed over", () =>
     assert.ok(!talk.session.isSynced);
   }));
 
-Deno.test("nothing goes to a device between its change and Stored", () =>
+Deno.test("a device that is told to start over hears no Stored after that", () =>
   withStorage(async (storage, client) => {
     const { promise: held, resolve: letGo } = Promise.withResolvers<void>();
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
     const slow: Mishap = async (put) => {
+      begin();
       await held;
       return await put();
     };
     const talk = new Talk(new Mishaps(storage, (put) => put(), slow));
     await talk.dance(client, A0);
     talk.sayChanges(client, A1);
+    await begun;
     talk.session.resync();
     assert.ok(talk.session.isStoring);
-    assert.deepEqual(talk.left, []);
-    letGo();
-    await talk.sent("lss-msg");
-    await talk.sent("lss-conflict");
     assert.ok(!talk.session.isSynced);
     assert.deepEqual(talk.left, []);
+    letGo();
+    await talk.sent("lss-conflict");
+    assert.deepEqual(talk.left, []);
+    // It was stored all the same, and is read.
+    assert.deepEqual((await talk.dance(client)).map(show), ["a 1 2"]);
+  }));
+
+Deno.test("a put that waits for the storage ends when the device starts over", () =>
+  withStorage(async (storage, client) => {
+    const { promise: paused, resolve: isPaused } = Promise.withResolvers<
+      void
+    >();
+    const flaky = new Mishaps(storage, (put) => put(), unreached);
+    const talk = new Talk(flaky, {
+      pause: (_ms, signal) => {
+        isPaused();
+        return new Promise((done) => {
+          signal.addEventListener("abort", () => done());
+        });
+      },
+    });
+    await talk.dance(client, A0);
+    talk.sayChanges(client, A1);
+    await paused;
+    talk.session.resync();
+    await talk.sent("lss-conflict");
+    assert.deepEqual((await talk.dance(client)).map(show), ["a 0 1"]);
+  }));
+
+Deno.test("a change whose turn comes after its device left is not stored", () =>
+  withStorage(async (storage, client) => {
+    const [active, starting] = [new Talk(storage), new Talk(storage)];
+    await active.dance(client, A0);
+    starting.session.start();
+    await starting.sent("init-1-msg");
+    starting.sayInit(client, bytes32(3));
+    await starting.sent("init-2-msg");
+    active.sayChanges(client, A1);
+    await settle();
+    active.session.end();
+    starting.sayCreated(client, []);
+    await starting.said("synced");
+    starting.sayChanges(client, [entryOf("b", 0, "")]);
+    await starting.sent("lss-msg");
+    assert.deepEqual(await client.read(storage), ["a 0 1", "b 0 "]);
   }));
 
 Deno.test("one of ours reads everything again when it is told to", () =>

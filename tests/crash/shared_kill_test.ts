@@ -33,14 +33,12 @@ const NAMES = SLOW
 
 /** A softkey that is started again whenever it was killed. */
 class Phoenix {
-  readonly #folder: string;
   readonly #start: () => Promise<Deno.ChildProcess>;
   #softkey: Deno.ChildProcess | null = null;
   #isOver = false;
   kills = 0;
 
-  constructor(folder: string, start: () => Promise<Deno.ChildProcess>) {
-    this.#folder = folder;
+  constructor(start: () => Promise<Deno.ChildProcess>) {
     this.#start = start;
   }
 
@@ -56,11 +54,6 @@ class Phoenix {
       assert.ok(this.#isOver, `the softkey ended by itself with ${code}`);
       assert.equal(code, 0);
     }
-  }
-
-  /** The name that the broker knows it by. */
-  get cid(): string {
-    return Deno.readTextFileSync(`${this.#folder}/card/id`).trim();
   }
 
   kill(): void {
@@ -84,16 +77,6 @@ async function makeSharedCard(folder: string, life: Life): Promise<void> {
   store.close();
 }
 
-/** Who is asked, as the broker has noted it before it asked. */
-function activeIn(folder: string): string | null {
-  const path = `${folder}/remote_hsmd/active.json`;
-  const found: unknown = JSON.parse(Deno.readTextFileSync(path));
-  const name = found !== null && typeof found === "object"
-    ? JSON.stringify(found)
-    : "";
-  return name === "" ? null : name;
-}
-
 async function playAndKill(name: string): Promise<number> {
   const path = new URL(`${name}.jsonl.gz`, RECORDINGS);
   const { lives: [life, ...more] } = await readRecording(path);
@@ -109,10 +92,7 @@ async function playAndKill(name: string): Promise<number> {
       const own = `${folder}/${which}`;
       await makeSharedCard(own, life);
       softkeys.push(
-        new Phoenix(
-          own,
-          () => startSoftkey({ folder: own, url, secret, network }),
-        ),
+        new Phoenix(() => startSoftkey({ folder: own, url, secret, network, output: "inherit" })),
       );
     }
     const running = softkeys.map((softkey) => softkey.run());
@@ -121,8 +101,8 @@ async function playAndKill(name: string): Promise<number> {
     const playing = playLife(life, broker.standin, outcome, () => {
       answered += 1;
       if (answered % EVERY !== 0) return;
-      const active = activeIn(folder) ?? "";
-      softkeys.find(({ cid }) => active.includes(cid))?.kill();
+      // Whoever was killed last is warm: the other one is asked.
+      softkeys[(answered / EVERY) % softkeys.length]?.kill();
     });
     await Promise.race([playing, ...running]);
     for (const softkey of softkeys) softkey.end();

@@ -8,22 +8,25 @@
 import assert from "node:assert/strict";
 import { chacha20poly1305 } from "npm:@noble/ciphers@2.4.0/chacha.js";
 import fc from "npm:fast-check@4.10.2";
-import { open, seal } from "../../src/crypto/chachapoly.ts";
+import { open, openStrange, seal } from "../../src/crypto/chachapoly.ts";
+import {
+  NoiseInitiator,
+  NoiseResponder,
+  type NoiseSession,
+} from "../../src/crypto/noise.ts";
 import {
   NOISE_OVERHEAD,
   NOISE_TEXT_LIMIT,
-  NoiseInitiator,
   NoiseReceiver,
-  NoiseResponder,
   NoiseSender,
-  type NoiseSession,
-} from "../../src/crypto/noise.ts";
+} from "../../src/crypto/noise_cipher.ts";
 import { publicKey } from "../../src/crypto/secp.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import { Bug } from "../../src/errors.ts";
 import { runs } from "../support/arbitrary.ts";
 
 const PROLOGUE = new TextEncoder().encode("lightning");
+const NOTHING = new Uint8Array(0);
 const HELLO = new TextEncoder().encode("hello");
 const hex = (text: string) => Uint8Array.fromHex(text);
 

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { NoiseReceiver, NoiseSender } from "../../src/crypto/noise.ts";
+import { NoiseReceiver, NoiseSender } from "../../src/crypto/noise_cipher.ts";
 import { DecodeError } from "../../src/errors.ts";
 import {
   decodeSealed,

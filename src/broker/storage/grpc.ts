@@ -39,6 +39,8 @@ import { Turns } from "./turns.ts";
 
 /** A call that takes longer has failed. */
 const CALL_MS = 10_000;
+/** A connection that went dead without a word is found, and made anew. */
+const PINGS = { pingIntervalMs: 5_000, pingTimeoutMs: 3_000 } as const;
 const KEY_SIZE = 33;
 const HMAC_SIZE = 32;
 
@@ -89,7 +91,7 @@ class GrpcStorage implements Storage {
 
   constructor(url: string, callMs: number) {
     this.#url = url;
-    this.#sessions = new Http2SessionManager(url);
+    this.#sessions = new Http2SessionManager(url, PINGS);
     this.#calls = clientOf(url, this.#sessions, callMs);
   }
 

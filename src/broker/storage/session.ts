@@ -172,10 +172,17 @@ export class StorageSession {
     }
   }
 
-  /** Makes the device read everything again, once nothing is being stored. */
+  /**
+   * Makes the device read everything again. What it is having stored is not
+   * tried any more; it may be there all the same, and is then read by all.
+   */
   resync(): void {
+    if (this.#state !== "synced") return;
+    this.#leaveRound();
+    this.#round = new AbortController();
+    this.#state = "behind";
     this.#do(() => {
-      if (this.#state === "synced") this.#turnBack();
+      this.#turnBack();
       return Promise.resolve();
     });
   }
@@ -234,7 +241,7 @@ export class StorageSession {
     const outcome = muts.length === 0
       ? null
       : await this.#put(muts, clientHmac, round);
-    if (round.aborted) return;
+    if (round.aborted) return; // whoever began the next one goes on
     this.#endTurn();
     if (outcome?.kind === "conflict") {
       return this.#takeConflict(muts, outcome);
@@ -272,7 +279,7 @@ export class StorageSession {
     // The one before it was refused: this one builds on that.
     if (this.#state !== "synced") return;
     const outcome = await this.#put(entries, hmac, round);
-    if (outcome === null || round.aborted) return;
+    if (outcome === null) return;
     if (outcome.kind === "conflict") {
       return this.#takeConflict(entries, outcome);
     }
@@ -311,12 +318,14 @@ export class StorageSession {
   ): Promise<PutOutcome | null> {
     const { storage } = this.#options;
     let isRepeat = false;
-    return this.#reach(async () => {
+    return this.#reach<PutOutcome | null>(async () => {
       const auth = this.#auth;
       if (auth === null) throw new Bug("Cannot put for a device without name");
       const isRepeated = isRepeat;
       isRepeat = true;
       return await this.#inTurn(async () => {
+        // Its turn may have come late.
+        if (round.aborted) return null;
         const before = storage.revision;
         try {
           const outcome = await storage.put(auth, entries, hmac);
