@@ -12,6 +12,10 @@ import { checkImports } from "../../scripts/check_imports.ts";
 type Tree = Readonly<Record<string, string>>;
 
 const IMPORTS = [
+  "@bufbuild/protobuf",
+  "@connectrpc/connect",
+  "@connectrpc/connect-node",
+  "@msgpack/msgpack",
   "@noble/ciphers/",
   "@noble/curves/",
   "@noble/hashes/",
@@ -21,6 +25,7 @@ const IMPORTS = [
   "@scure/btc-signer",
   "aedes",
   "mqtt",
+  "qr",
   "smol-toml",
   "tiny-secp256k1",
   "ws",
@@ -193,7 +198,8 @@ Deno.test("A tree that keeps the rules has no problem", async () => {
     "src/wire/a.ts": 'export * from "../errors.ts";\nexport type A = 1;',
     "src/errors.ts": "export class Bug extends Error {}",
     "src/device/main.ts": 'import "../signer/handle.ts";\nimport "./link.ts";',
-    "src/device/link.ts": 'import mqtt from "mqtt";',
+    "src/device/link.ts": 'import "../mqtt/access.ts";',
+    "src/mqtt/access.ts": 'import mqtt from "mqtt";',
     "src/signer/handle.ts": 'import "../crypto/hash.ts";',
     "src/crypto/hash.ts": 'import { sha256 } from "@noble/hashes/sha2.js";',
     "tests/a_test.ts": 'import fc from "npm:fast-check@4.10.2";',
