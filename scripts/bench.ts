@@ -40,6 +40,7 @@ import { ms, percentile } from "../tests/support/stats.ts";
 import { measureChain } from "./bench/chain.ts";
 import { openClient } from "./bench/client.ts";
 import { measureCrowd } from "./bench/crowd.ts";
+import { measureSeal } from "./bench/seal.ts";
 import { measureValidation } from "./bench/validation.ts";
 import { build, PROGRAMS } from "./build.ts";
 
@@ -99,6 +100,7 @@ async function main(): Promise<void> {
       `${starts.map((value) => value.toFixed(0)).join(", ")} ms`,
   );
   await measureClients(broker);
+  await measureSeal(broker);
   await measureCrowd({ broker, softkey });
   await measureValidation();
   await measureChain();

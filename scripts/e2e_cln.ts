@@ -2,7 +2,12 @@
  * `deno task e2e:cln`: two real lightningd nodes on regtest, each with its own
  * broker and softkey, through a whole life: fund, open, pay, splice, restart
  * node and device in between, close together and alone. Then two more, which
- * have channels already when their keys move to softkeys.
+ * have channels already when their keys move to softkeys; and two whose devices
+ * go away, are several, or speak as a Sphinx signer does.
+ *
+ *     deno task e2e:cln [PART]    only the parts whose title has this in it
+ *
+ * With SLOW=1 a device stays away for ten minutes, not for half of one.
  *
  * It needs lightningd, lightning-cli, bitcoind and bitcoin-cli (which lightningd
  * itself calls) on PATH, says so where they are not, and is then content. All
@@ -12,6 +17,7 @@
  */
 
 import { ADOPT_STEPS } from "./e2e/adopt.ts";
+import { SEVERAL_STEPS } from "./e2e/several.ts";
 import { type Step, STEPS } from "./e2e/steps.ts";
 import { openWorld, processesOf, type World } from "./e2e/world.ts";
 
@@ -55,18 +61,22 @@ async function isFile(path: string): Promise<boolean> {
 const PARTS: Readonly<Record<string, readonly Step[]>> = {
   "a whole life": STEPS,
   "nodes with channels move to softkeys": ADOPT_STEPS,
+  "a device goes away, several share a seed": SEVERAL_STEPS,
 };
 
 async function runIn(folder: string): Promise<number> {
   const start = performance.now();
   const interrupted = untilSignal();
-  for (const [title, steps] of Object.entries(PARTS)) {
+  const [wanted = ""] = Deno.args;
+  const parts = Object.entries(PARTS)
+    .filter(([title]) => title.includes(wanted));
+  for (const [title, steps] of parts) {
     console.log(`\n${title}`);
     const own = await Deno.makeTempDir({ dir: folder });
     const code = await runPart(own, steps, interrupted);
     if (code !== 0) return code;
   }
-  const count = Object.values(PARTS).flat().length;
+  const count = parts.flatMap(([, steps]) => steps).length;
   console.log(`\n${count} steps, all done in ${seconds(start)}`);
   return 0;
 }

@@ -49,7 +49,7 @@ import {
 } from "./broker/fleet.ts";
 import { HandshakeLimit } from "./broker/handshakes.ts";
 import { linesFor } from "./broker/lines.ts";
-import { mayAsk } from "./broker/negotiation.ts";
+import { answerFor, mayAsk } from "./broker/negotiation.ts";
 import type { NodeSelf } from "./broker/node_self.ts";
 import { Overview } from "./broker/overview.ts";
 import type { PairingBook } from "./broker/pairing.ts";
@@ -104,6 +104,8 @@ export interface BrokerOptions {
   readonly now: () => number;
   /** lightningd runs with --developer. */
   readonly isDeveloper: boolean;
+  /** Its version, where it is known. */
+  readonly lightningd?: string;
   /** `open`: any device, and without a seal, for tests only. */
   readonly pairing: PairingMode;
   /** How old a login token may be, in seconds; 0 takes any age. */
@@ -113,6 +115,26 @@ export interface BrokerOptions {
   /** Where devices connect, for a person to read. */
   readonly address: () => string;
   readonly metrics?: Metrics;
+}
+
+/** How long a device may still answer when another one is to be asked. */
+const DRAIN_MS = 5_000;
+
+/** How long a device may take to read the storage, or to come back for it. */
+const RESYNC_MS = 20_000;
+
+/** A device that is to be asked when it has read the storage. */
+interface Awaited {
+  readonly cid: string;
+  /** Who was asked before. */
+  readonly from: string | null;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
+/** The active device is answering what it has, and then another one is asked. */
+interface Drain {
+  readonly timer: ReturnType<typeof setTimeout>;
+  isOver: boolean;
 }
 
 /** A device that has not answered for this long is worth a line. */
@@ -136,6 +158,10 @@ export class Broker implements BrokerFace {
   #why = "no device is connected";
   /** Who is being noted as the active one. */
   #noting: Device | null = null;
+  /** The active one answers what it has, and gets nothing more. */
+  #drain: Drain | null = null;
+  /** The one that reads the storage, to be asked then. */
+  #awaited: Awaited | null = null;
   readonly #repeats: Repeats;
   readonly #refusals: RefusalLog;
   readonly #fees: FeeTelling;
@@ -181,6 +207,7 @@ export class Broker implements BrokerFace {
         self,
         storage,
         isOpen: options.pairing === "open",
+        lightningd: options.lightningd ?? null,
         now,
         log,
         logRarely,
@@ -223,6 +250,8 @@ export class Broker implements BrokerFace {
     this.#refusals.close();
     this.#reception.close();
     this.#controls.close();
+    this.#endDrain();
+    this.#endWait();
     this.#queue.close();
   }
 
@@ -246,7 +275,7 @@ export class Broker implements BrokerFace {
     for (const { level, text } of linesFor(row.type, message)) log(level, text);
     const isHere = HERE.get(row.type);
     return isHere === undefined
-      ? this.#queue.add(request, this.#active)
+      ? this.#queue.add(request, this.#asked)
       : Promise.resolve(isHere(this, message));
   }
 
@@ -347,22 +376,36 @@ export class Broker implements BrokerFace {
     const isOurs = dialect !== SPHINX || abilities === null;
     if (isOurs) return this.#link.send(session, "vls", frame);
     const { sequence, message } = decodeSignerRequest(frame);
-    const problem = mayAsk(abilities, dialect.name, messageType(message) ?? -1);
+    const type = messageType(message) ?? -1;
+    const problem = mayAsk(abilities, dialect.name, type);
     if (problem === null) return this.#link.send(session, "vls", frame);
+    const answer = answerFor(abilities, dialect.name, type);
     // Once the queue has noted who has it.
-    queueMicrotask(() => this.#refuseHere(device, sequence, problem));
+    queueMicrotask(() =>
+      this.#answerHere(device, { sequence, answer, problem })
+    );
     return true;
   }
 
-  #refuseHere(device: Device, sequence: number, reason: string): void {
+  /** In place of a device that does not know the request. */
+  #answerHere(
+    device: Device,
+    { sequence, answer: known, problem }: {
+      readonly sequence: number;
+      readonly answer: Uint8Array | null;
+      readonly problem: string;
+    },
+  ): void {
     const pending = this.#queue.find(device, sequence);
     if (pending === undefined || pending.take !== null) return;
-    const message = new TextEncoder().encode(reason);
+    const message = new TextEncoder().encode(problem);
     const error = { code: SIGNER_ERROR_CODES.refused, message };
-    const answer = this.#refusal(pending.request, error);
+    const answer = known === null
+      ? this.#refusal(pending.request, error)
+      : replyWith(known);
     // The device has not seen the number.
     this.#queue.settleUnnumbered(pending, answer);
-    this.#queue.pump(this.#active);
+    this.#pump();
     this.#noteWaiting();
   }
 
@@ -387,6 +430,7 @@ export class Broker implements BrokerFace {
     const { current } = this.#options.book;
     if (current !== null) this.#wallet ??= new WalletKeys(current.identity);
     this.#overview.takeReady(device);
+    if (this.#awaited?.cid === device.session.cid) this.#endWait();
     this.#chooseActive();
   }
 
@@ -407,14 +451,18 @@ export class Broker implements BrokerFace {
     }
     this.#overview.takeAnswer(pending);
     this.#queue.settle(pending, answer);
-    this.#queue.pump(this.#active);
+    this.#pump();
     this.#noteWaiting();
   }
 
   /** What the device says of the chain is for whoever tells it of that. */
-  #settleIdle(pending: Pending, message: Uint8Array): void {
-    this.#queue.settleIdle(pending, message);
-    this.#queue.pump(this.#active);
+  #settleIdle(
+    pending: Pending,
+    message: Uint8Array,
+    how: { readonly isError?: boolean } = {},
+  ): void {
+    this.#queue.settleIdle(pending, message, how);
+    this.#pump();
   }
 
   #answerIn(request: Request, message: Uint8Array): Answer | null {
@@ -448,11 +496,12 @@ export class Broker implements BrokerFace {
       message: new TextEncoder().encode(reason),
     };
     if (pending.take !== null) {
-      return this.#settleIdle(pending, encodeSignerError(error));
+      const message = encodeSignerError(error);
+      return this.#settleIdle(pending, message, { isError: true });
     }
     const answer = this.#refusal(pending.request, error);
     this.#queue.settleUnnumbered(pending, answer);
-    this.#queue.pump(this.#active);
+    this.#pump();
     this.#noteWaiting();
   }
 
@@ -467,11 +516,15 @@ export class Broker implements BrokerFace {
       : this.#reception.byCid(choice.cid);
     switch (choice.kind) {
       case "keep":
+        this.#endDrain();
         break;
       case "activate":
+        if (this.#isDraining() || this.#isHeldBack(choice.cid)) break;
         this.#activate(chosen);
         break;
       case "resync":
+        if (this.#isDraining()) break;
+        this.#await(choice.cid);
         this.#deactivate();
         if (chosen !== null) this.#reception.resync(chosen);
         break;
@@ -479,8 +532,58 @@ export class Broker implements BrokerFace {
         this.#deactivate();
         break;
     }
-    this.#queue.pump(this.#active);
+    this.#pump();
     this.#noteWaiting();
+  }
+
+  /** Whether another one has to wait until the active one has answered. */
+  #isDraining(): boolean {
+    const device = this.#active;
+    if (device === null || device.inFlight === 0) return false;
+    this.#drain ??= this.#startDrain();
+    return !this.#drain.isOver;
+  }
+
+  #startDrain(): Drain {
+    const timer = setTimeout(() => {
+      drain.isOver = true;
+      this.#chooseActive();
+    }, DRAIN_MS);
+    const drain: Drain = { timer, isOver: false };
+    return drain;
+  }
+
+  #endDrain(): void {
+    if (this.#drain !== null) clearTimeout(this.#drain.timer);
+    this.#drain = null;
+  }
+
+  /** Nobody puts anything into the storage until this one has read it all. */
+  #await(cid: string): void {
+    const from = this.#active?.session.cid ?? this.#awaited?.from ?? null;
+    this.#endWait();
+    const timer = setTimeout(() => {
+      this.#awaited = null;
+      const device = this.#reception.byCid(cid);
+      if (device !== null && device.stage !== "ready") device.isTroubled = true;
+      this.#chooseActive();
+    }, RESYNC_MS);
+    this.#awaited = { cid, from, timer };
+  }
+
+  #endWait(): void {
+    if (this.#awaited !== null) clearTimeout(this.#awaited.timer);
+    this.#awaited = null;
+  }
+
+  /** Whether this one was asked before, and gives way to one that reads. */
+  #isHeldBack(cid: string): boolean {
+    return this.#awaited !== null && this.#awaited.from === cid;
+  }
+
+  /** Who gets what comes now: nobody, while the active one is to change. */
+  get #asked(): Device | null {
+    return this.#drain === null ? this.#active : null;
   }
 
   #facts(): FleetFacts {
@@ -499,7 +602,7 @@ export class Broker implements BrokerFace {
     this.#stopActive();
     this.#noting = device;
     const { cid } = device.session;
-    this.#fleet.activate({ cid, isStored: device.storage !== null })
+    this.#fleet.activate({ cid, isStored: device.isStored })
       .then(() => this.#setActive(device))
       .catch((error) => {
         if (this.#noting === device) this.#noting = null;
@@ -541,6 +644,7 @@ export class Broker implements BrokerFace {
 
   #deactivate(): void {
     this.#noting = null;
+    this.#endDrain();
     const before = this.#active;
     if (before === null) return;
     this.#active = null;
@@ -606,7 +710,7 @@ export class Broker implements BrokerFace {
     };
     const row = REQUESTS.sign_message;
     const request = { requester, row, message, signal };
-    return this.#queue.add(request, this.#active, options);
+    return this.#queue.add(request, this.#asked, options);
   }
 
   // -------------------------------------------------- the operator's side
@@ -669,6 +773,13 @@ export class Broker implements BrokerFace {
     this.metrics.add("remote_hsmd_logins_refused_total", []);
     // A stale token says another age each time; it is the same line.
     this.#logRarely("unusual", `${host} ${reason.replace(/\d+/g, "#")}`, text);
+  }
+
+  /** Sends what may be sent; a device that is drained makes room for the next. */
+  #pump(): void {
+    this.#queue.pump(this.#asked);
+    const isDrained = this.#drain !== null && this.#active?.inFlight === 0;
+    if (isDrained) this.#chooseActive();
   }
 
   #logRarely(level: LogLevel, kind: string, text: string): void {
@@ -738,11 +849,11 @@ const HERE: ReadonlyMap<number, HereAnswerer> = new Map<number, HereAnswerer>([
 
 /** What the choice among devices needs to know of one. */
 function memberOf(device: Device): Member {
-  const { session: { cid }, stage, storage, isTroubled } = device;
+  const { session: { cid }, stage, storage, isStored, isTroubled } = device;
   return {
     cid,
     isReady: stage === "ready",
-    isStored: storage !== null,
+    isStored,
     revision: storage?.revision ?? null,
     isTroubled,
   };

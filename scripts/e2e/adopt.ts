@@ -10,7 +10,7 @@
  */
 
 import { find, type Json, list, text } from "./json.ts";
-import type { Node } from "./node.ts";
+import type { Node, StartOptions } from "./node.ts";
 import { until } from "./process.ts";
 import type { Step } from "./steps.ts";
 import { mine, processesOf, type World } from "./world.ts";
@@ -63,14 +63,14 @@ async function holdPlugin(folder: string): Promise<string> {
   return path;
 }
 
-const withHold = async (node: Node) => ({
-  more: [`--plugin=${await holdPlugin(node.folder)}`],
-});
+/** How lightningd is started with the plugin that holds payments. */
+export async function withHold(node: Node): Promise<StartOptions> {
+  return { more: [`--plugin=${await holdPlugin(node.folder)}`] };
+}
 
 async function startStock(world: World): Promise<string> {
   for (const node of both(world)) {
-    const { more } = await withHold(node);
-    await node.startLightningd({ hsmd: "stock", more });
+    await node.startLightningd({ hsmd: "stock", ...await withHold(node) });
   }
   await world.alice.connect(world.bob);
   return world.alice.id;
@@ -566,7 +566,7 @@ async function finish(world: World): Promise<string> {
   });
   for (const node of both(world)) {
     await node.stopLightningd();
-    await node.softkey.stop();
+    await node.stopSoftkeys();
   }
   return "nothing is open";
 }

@@ -1,6 +1,6 @@
 /**
  * A Lightning node whose keys are elsewhere: lightningd with our broker as its
- * hsmd, and a softkey, each to be stopped and started by itself.
+ * hsmd, and a softkey or several, each to be stopped and started by itself.
  *
  * @module
  */
@@ -29,11 +29,22 @@ export interface NodeOptions {
 export interface StartOptions {
   /** Whose keys: our broker's softkey's, or those of the stock hsmd. */
   readonly hsmd?: "ours" | "stock";
+  /** How devices become the node's; where the settings are in a file: first. */
+  readonly pairing?: "code" | "first";
   /** Arguments besides the usual ones. */
   readonly more?: readonly string[];
 }
 
+/** How a softkey is started. */
+export interface SoftkeyOptions {
+  /** The folder of its card, inside the node's. */
+  readonly card?: string;
+  readonly dialect?: "native" | "sphinx";
+}
+
 const FEERATES = "7500";
+/** The folder of the first card. */
+const CARD = "card";
 
 /** A node; `await using` stops all of it. */
 export class Node implements AsyncDisposable {
@@ -44,9 +55,13 @@ export class Node implements AsyncDisposable {
   readonly #mqtt: string;
   readonly #port: number;
   #lightningd: Process | null = null;
-  #softkey: Process | null = null;
+  /** Those that run, by the folder of their card. */
+  readonly #softkeys = new Map<string, Process>();
+  /** Cards that have a seed, each with a key that opens it. */
+  readonly #sealed = new Set<string>();
+  /** Cards that know their node by a pairing string. */
+  readonly #paired = new Set<string>();
   #id = "";
-  #hasSeed: boolean;
   /** As last time, when nothing is said. */
   #startOptions: StartOptions = {};
 
@@ -56,7 +71,6 @@ export class Node implements AsyncDisposable {
     this.#options = options;
     this.#mqtt = `127.0.0.1:${mqtt}`;
     this.#port = port;
-    this.#hasSeed = options.secret !== undefined;
   }
 
   /** Where everything of it is. */
@@ -74,7 +88,13 @@ export class Node implements AsyncDisposable {
   }
 
   get softkey(): Process {
-    return running(this.#softkey, `softkey of ${this.name}`);
+    return this.softkeyOf(CARD);
+  }
+
+  /** The softkey that runs with a card. */
+  softkeyOf(card: string): Process {
+    const process = this.#softkeys.get(card) ?? null;
+    return running(process, `softkey of ${this.name}'s ${card}`);
   }
 
   /** Writes what both programs read. */
@@ -87,45 +107,115 @@ export class Node implements AsyncDisposable {
     if (settings === "file") {
       await Deno.writeTextFile(
         `${folder}/remote_hsmd.toml`,
-        `mqtt_listen = "${this.#mqtt}"\n`,
+        `mqtt_listen = "${this.#mqtt}"\npairing = "first"\n`,
       );
     }
   }
 
   /** A new seed on the card, its words in a file, its key in another. */
   async makeSeed(): Promise<void> {
-    const { folder, softkey } = this.#options;
-    const { success, stderr } = await new Deno.Command(softkey, {
-      args: [
-        ...["init", "--card", `${folder}/card`, "--network", "regtest"],
-        ...["--yes", "--words-file", `${folder}/words`, ...this.#seal],
-      ],
-      stdin: "null",
-      stdout: "null",
-    }).output();
-    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    const words = ["--words-file", `${this.folder}/words`];
+    await this.runSoftkey(["init"], CARD, [...words, ...this.#seal(CARD)]);
+    this.#sealed.add(CARD);
   }
 
-  /** What opens the seal of the card's seed. */
-  get #seal(): readonly string[] {
-    return ["--key-file", `${this.#options.folder}/key`];
+  /** The same seed on another card, from the words or from the secret file. */
+  async restoreSeed(card: string): Promise<void> {
+    const source = this.#options.secret === undefined
+      ? ["--words-file", `${this.folder}/words`]
+      : ["--hsm-secret", `${this.folder}/seed`];
+    await this.runSoftkey(["restore"], card, [...source, ...this.#seal(card)]);
+    this.#sealed.add(card);
   }
 
-  /** Starts the signer device; it connects when there is a broker. */
-  startSoftkey(): void {
-    const { folder, env, softkey } = this.#options;
-    const own = this.#hasSeed ? ["--hsm-secret", `${folder}/seed`] : this.#seal;
-    this.#softkey = this.#start("softkey", softkey, env, [
-      "run",
-      "--broker",
-      `mqtt://${this.#mqtt}`,
-      "--card",
-      `${folder}/card`,
+  /** Makes a card one of several of its node. */
+  async share(card: string): Promise<void> {
+    await this.runSoftkey(["card", "share"], card);
+  }
+
+  /** Pairs a card by the string that the broker shows; says what it said. */
+  async pair(card = CARD): Promise<string> {
+    const pairing = await this.#startBroker("pair");
+    const line = await pairing.line(/softkey pair '.*'/);
+    const [, text = ""] = /softkey pair '(.*)'/.exec(line) ?? [];
+    await this.runSoftkey(["pair", text], card);
+    this.#paired.add(card);
+    const said = await pairing.line(/^Paired with device/);
+    const code = await pairing.end();
+    if (code === 0) return said;
+    throw new Error(`${pairing.name} ended with ${code}`);
+  }
+
+  /** Runs a command of the broker to its end; what it printed. */
+  async runBroker(...args: readonly string[]): Promise<string> {
+    const process = await this.#startBroker(...args);
+    const code = await process.end();
+    const text = process.lines.join("\n");
+    if (code === 0) return text;
+    throw new Error(`${process.name} ended with ${code}: ${text}`);
+  }
+
+  async #startBroker(...args: readonly string[]): Promise<Process> {
+    const { env, broker } = this.#options;
+    const name = `broker's ${args[0]} for ${this.name}`;
+    const cwd = `${this.folder}/regtest`;
+    await Deno.mkdir(cwd, { recursive: true, mode: 0o700 });
+    const own = { ...env, ...this.#settings() };
+    return new Process({ name, program: broker, args, env: own, cwd });
+  }
+
+  /** Runs a command of the softkey with a card to its end. */
+  async runSoftkey(
+    words: readonly string[],
+    card: string,
+    more: readonly string[] = [],
+  ): Promise<void> {
+    const { softkey, env } = this.#options;
+    const cardArguments = ["--card", `${this.folder}/${card}`];
+    const args = [
+      ...words,
+      ...cardArguments,
       "--network",
       "regtest",
       "--yes",
-      ...own,
+      ...more,
+    ];
+    const name = `softkey ${words[0]} for ${this.name}`;
+    const cwd = this.folder;
+    const process = new Process({ name, program: softkey, args, env, cwd });
+    const code = await process.end();
+    if (code === 0) return;
+    const text = process.lines.join("\n");
+    throw new Error(`${name} ended with ${code}: ${text}`);
+  }
+
+  /** What opens the seal of a card's seed. */
+  #seal(card: string): readonly string[] {
+    return ["--key-file", `${this.folder}/${card}-key`];
+  }
+
+  /** Starts a signer device; it connects when there is a broker. */
+  startSoftkey(
+    { card = CARD, dialect = "native" }: SoftkeyOptions = {},
+  ): Process {
+    const { folder, env, softkey } = this.#options;
+    const seed = this.#sealed.has(card)
+      ? this.#seal(card)
+      : ["--hsm-secret", `${folder}/seed`];
+    const broker = this.#paired.has(card)
+      ? []
+      : ["--broker", `mqtt://${this.#mqtt}`];
+    const process = this.#start(`softkey (${card})`, softkey, env, [
+      "run",
+      ...["--card", `${folder}/${card}`],
+      ...["--network", "regtest"],
+      ...["--dialect", dialect],
+      "--yes",
+      ...broker,
+      ...seed,
     ]);
+    this.#softkeys.set(card, process);
+    return process;
   }
 
   /** Starts lightningd and waits until it is ready. */
@@ -134,11 +224,9 @@ export class Node implements AsyncDisposable {
   ): Promise<void> {
     this.#startOptions = options;
     const { hsmd = "ours", more = [] } = options;
-    const { env, settings, broker } = this.#options;
+    const { env, broker } = this.#options;
     const subdaemon = hsmd === "stock" ? [] : [`--subdaemon=hsmd:${broker}`];
-    const own = settings === "environment"
-      ? { REMOTE_HSMD_MQTT_LISTEN: this.#mqtt }
-      : {};
+    const own = this.#settings();
     this.#lightningd = this.#start(
       "lightningd",
       "lightningd",
@@ -147,6 +235,15 @@ export class Node implements AsyncDisposable {
     );
     await this.#lightningd.line(/Server started with public key/);
     this.#id = text(await this.cli("getinfo"), "id");
+  }
+
+  /** The broker's settings, where they are not in a file. */
+  #settings(): Readonly<Record<string, string>> {
+    if (this.#options.settings === "file") return {};
+    return {
+      REMOTE_HSMD_MQTT_LISTEN: this.#mqtt,
+      REMOTE_HSMD_PAIRING: this.#startOptions.pairing ?? "first",
+    };
   }
 
   #lightningdArguments(): string[] {
@@ -202,7 +299,6 @@ export class Node implements AsyncDisposable {
   async takeSecret(): Promise<void> {
     const { folder } = this.#options;
     await Deno.rename(`${folder}/regtest/hsm_secret`, `${folder}/seed`);
-    this.#hasSeed = true;
   }
 
   /** Has a card take over the channels of this node, which is stopped. */
@@ -226,11 +322,23 @@ export class Node implements AsyncDisposable {
     throw new Error(`${process.name} ended with ${code}`);
   }
 
-  /** Ends the softkey as a power cut does. */
-  async killSoftkey(): Promise<void> {
-    this.softkey.kill("SIGKILL");
-    await this.softkey.end();
-    this.#softkey = null;
+  /** Ends a softkey as a power cut does. */
+  async killSoftkey(card = CARD): Promise<void> {
+    const process = this.softkeyOf(card);
+    process.kill("SIGKILL");
+    await process.end();
+    this.#softkeys.delete(card);
+  }
+
+  /** Ends softkeys as a service manager does: all, or that of one card. */
+  async stopSoftkeys(...cards: readonly string[]): Promise<void> {
+    const names = cards.length === 0 ? [...this.#softkeys.keys()] : cards;
+    for (const card of names) {
+      const process = this.softkeyOf(card);
+      const code = await process.stop();
+      if (code !== 0) throw new Error(`${process.name}: exit code ${code}`);
+      this.#softkeys.delete(card);
+    }
   }
 
   /** Runs lightning-cli; arguments as it takes them. */
@@ -321,7 +429,7 @@ export class Node implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#lightningd?.stop();
-    await this.#softkey?.stop();
+    for (const softkey of this.#softkeys.values()) await softkey.stop();
   }
 }
 

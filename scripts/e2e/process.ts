@@ -7,8 +7,11 @@
 
 import { TextLineStream } from "./lines.ts";
 
+/** How long a device stays away, in milliseconds. */
+export const AWAY: number = Deno.env.get("SLOW") === "1" ? 600_000 : 30_000;
+
 /** How long anything may take before the run counts as failed. */
-export const PATIENCE = 60_000;
+export const PATIENCE: number = AWAY + 60_000;
 
 /** How long a program that was asked to stop may take. */
 const STOP_PATIENCE = 25_000;
@@ -69,6 +72,7 @@ export class Process implements AsyncDisposable {
       .pipeThrough(new TextLineStream());
     for await (const line of lines) {
       this.lines.push(line);
+      if (Deno.env.get("E2E_LOGS")) Deno.writeTextFileSync(`${Deno.env.get("E2E_LOGS")}/${this.name.replaceAll(/\W+/g, "_")}`, line + "\n", { append: true }); // TMPDEBUG
       for (const waiter of this.#waiters) {
         if (waiter.pattern.test(line)) waiter.resolve(line);
       }

@@ -51,9 +51,16 @@ export const STEPS: readonly Step[] = [
   { title: "read the logs", run: readLogs },
 ];
 
-async function startAlice({ alice }: World): Promise<string> {
+/** Her softkey is paired by the string, while lightningd waits for a signer. */
+export async function startAlice({ alice }: World): Promise<string> {
   await alice.makeSeed();
-  return await startNode(alice);
+  const starting = alice.startLightningd({ pairing: "code" });
+  const { lightningd } = alice;
+  await Promise.race([starting, lightningd.line(/waiting for a signer/)]);
+  const said = await alice.pair();
+  alice.startSoftkey();
+  await starting;
+  return `${alice.id}; ${said}`;
 }
 
 async function startBob({ bob }: World): Promise<string> {
@@ -68,7 +75,8 @@ async function startNode(node: Node): Promise<string> {
   throw new Error(`lightningd says ${node.id}, the softkey ${line}`);
 }
 
-async function fund(world: World): Promise<string> {
+/** Two coins for each of them. */
+export async function fund(world: World): Promise<string> {
   const { alice, bob, bitcoin } = world;
   for (const node of [alice, bob]) {
     for (const kind of ["bech32", "p2tr"]) {
@@ -88,12 +96,14 @@ async function fund(world: World): Promise<string> {
   return `${sums.join(" and ")} sat`;
 }
 
-async function connect({ alice, bob }: World): Promise<string> {
+/** They are peers. */
+export async function connect({ alice, bob }: World): Promise<string> {
   await alice.connect(bob);
   return `to ${bob.id}`;
 }
 
-async function openFromAlice(world: World): Promise<string> {
+/** A channel that alice pays for. */
+export async function openFromAlice(world: World): Promise<string> {
   return await open(world, world.alice, world.bob);
 }
 
@@ -128,7 +138,7 @@ let labels = 0;
  * before it is off both commitments, and until then its amount is nobody's to
  * spend. Nothing tells by an event when that has changed.
  */
-async function payable(from: Node, msat: number): Promise<void> {
+export async function payable(from: Node, msat: number): Promise<void> {
   await until(`${from.name} to have ${msat} msat to spend`, async () => {
     const channel = await from.usable();
     const updates = find(channel, "updates");
@@ -140,7 +150,12 @@ async function payable(from: Node, msat: number): Promise<void> {
   });
 }
 
-async function payOne(from: Node, to: Node, msat: number): Promise<void> {
+/** A payment, to its end. */
+export async function payOne(
+  from: Node,
+  to: Node,
+  msat: number,
+): Promise<void> {
   const label = `payment ${++labels}`;
   await to.usable();
   await payable(from, msat);
@@ -150,7 +165,8 @@ async function payOne(from: Node, to: Node, msat: number): Promise<void> {
   throw new Error(`${from.name} has another preimage than ${to.name}`);
 }
 
-async function payBothWays({ alice, bob }: World): Promise<string> {
+/** A payment each way. */
+export async function payBothWays({ alice, bob }: World): Promise<string> {
   await payOne(alice, bob, 200_000_000);
   await payOne(bob, alice, 50_000_000);
   return "200000 and 50000 sat";
@@ -278,7 +294,8 @@ async function killAmidPayments({ alice, bob }: World): Promise<string> {
   return `${CROWD} paid`;
 }
 
-async function closeTogether(world: World): Promise<string> {
+/** Both agree, and forget the channel. */
+export async function closeTogether(world: World): Promise<string> {
   const { alice, bob, bitcoin } = world;
   const marks = [alice, bob].map(({ lightningd }) => lightningd.lines.length);
   const closed = await alice.ask("close", { id: bob.id });
@@ -347,16 +364,17 @@ async function sweep(world: World): Promise<string> {
   return `after ${blocks} blocks, bob has ${gain} sat of it`;
 }
 
-async function stopNodes({ alice, bob }: World): Promise<string> {
+/** Everything, as an operator stops it. */
+export async function stopNodes({ alice, bob }: World): Promise<string> {
   for (const node of [alice, bob]) {
     await node.stopLightningd();
-    const code = await node.softkey.stop();
-    if (code !== 0) throw new Error(`${node.softkey.name}: exit code ${code}`);
+    await node.stopSoftkeys();
   }
   return "softkeys too";
 }
 
-function readLogs(world: World): Promise<string> {
+/** Nothing broken, and no secret, in any log. */
+export function readLogs(world: World): Promise<string> {
   const lines = processesOf(world).flatMap((process) => process.lines);
   const broken = lines.filter((line) => line.includes("**BROKEN**"));
   if (broken.length > 0) throw new Error(broken.join("\n"));

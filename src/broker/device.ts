@@ -53,6 +53,8 @@ export interface Device {
   stand: CardStand | null;
   /** Keeps it in step with the storage; null where its state is not there. */
   storage: StorageSession | null;
+  /** Whether its state is in the storage, by what it said of itself. */
+  isStored: boolean;
   /** What it said in its init reply that it can do; null before that. */
   abilities: Abilities | null;
   /** State of its light, as it said; null for one that has none. */
@@ -75,6 +77,7 @@ export function newDevice(session: DeviceSession, now: number): Device {
     paired: null,
     stand: null,
     storage: null,
+    isStored: false,
     abilities: null,
     led: null,
     inFlight: 0,

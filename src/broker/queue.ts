@@ -261,9 +261,13 @@ export class RequestQueue {
     pending.answer(answer);
   }
 
-  /** The device's bare answer to what could wait. */
-  settleIdle(pending: Pending, message: Uint8Array): void {
-    this.#expectAfter(pending, 1);
+  /** The device's bare answer to what could wait; an error uses no number up. */
+  settleIdle(
+    pending: Pending,
+    message: Uint8Array,
+    { isError = false }: { readonly isError?: boolean } = {},
+  ): void {
+    this.#expectAfter(pending, isError ? 0 : 1);
     this.#release(pending);
     pending.take?.(message);
   }

@@ -65,7 +65,12 @@ import {
   SPHINX,
   standIn,
 } from "./device.ts";
-import { abilitiesIn, initFor, problemOfInit } from "./negotiation.ts";
+import {
+  abilitiesIn,
+  initFor,
+  missingIn,
+  problemOfInit,
+} from "./negotiation.ts";
 import type { NodeSelf } from "./node_self.ts";
 import {
   checkIdentity,
@@ -85,6 +90,8 @@ export interface ReceptionOptions {
   readonly self: NodeSelf;
   /** Where the state of shared devices is; null: they are taken without one. */
   readonly storage: Storage | null;
+  /** Its version, where it is known. */
+  readonly lightningd: string | null;
   /** `pairing = open`: what is not sealed is taken too. */
   readonly isOpen: boolean;
   readonly now: () => number;
@@ -258,10 +265,12 @@ export class Reception {
 
   #greet(device: Device, payload: Uint8Array): void {
     const hello = decodeHello(payload);
+    device.stage = "connected";
     this.#leave(device);
     device.hello = hello;
     device.dialect = hello === null ? SPHINX : NATIVE;
-    device.stage = "connected";
+    device.isStored = this.#options.storage !== null &&
+      (hello === null || Boolean(hello.isShared));
     device.stand = standIn(hello);
     if (hello?.software !== undefined) {
       device.software = printable(hello.software);
@@ -321,7 +330,8 @@ export class Reception {
   }
 
   /** Says who this node is: the device's owner pairs with that, or does not. */
-  #introduce({ session }: Device, { isEmpty, pairingCode }: NativeHello): void {
+  #introduce(device: Device, { isEmpty }: NativeHello): void {
+    const { session } = device;
     const { book, self, link, logRarely, tell } = this.#options;
     const nodeId = book.current?.identity.nodeId ?? self.nodeId;
     // A key of ours, and ids that a curve point was checked for before.
@@ -334,13 +344,19 @@ export class Reception {
         ...(nodeId === null ? {} : { expectedNode: nodeId as PubKey }),
       }),
     );
-    if (book.current !== null && pairingCode === undefined) return;
+    if (!this.#isToCompare(device)) return;
     const fingerprint = pairingFingerprint(brokerKey, session.cid);
     const what = isEmpty ? "is new and asks its owner" : "can be paired";
     const text = `device ${session.cid} ${what}: fingerprint ${fingerprint}, ` +
       "the same on the device's screen";
     logRarely("info", text, text);
     if (this.isInitOpen) tell(text);
+  }
+
+  /** Whether somebody has to compare fingerprints: not for a known device. */
+  #isToCompare(device: Device): boolean {
+    if (this.#isPairing(device)) return true;
+    return device.paired === null && this.#options.book.current === null;
   }
 
   /** Its owner consented. */
@@ -379,8 +395,7 @@ export class Reception {
   /** Has it read the storage, where its state is there. */
   #begin(device: Device): void {
     const { storage, link, log } = this.#options;
-    const isStored = device.hello === null || Boolean(device.hello.isShared);
-    if (!isStored || storage === null) return this.#goOn(device);
+    if (!device.isStored || storage === null) return this.#goOn(device);
     const { session, dialect } = device;
     device.stage = "syncing";
     device.storage = new StorageSession({
@@ -469,9 +484,13 @@ export class Reception {
     init: Uint8Array,
   ): void {
     const { session } = device;
-    const problem = problemOfInit(init, message, describeDevice(device));
+    const { lightningd, logRarely, tell } = this.#options;
+    const name = describeDevice(device);
+    const problem = problemOfInit(init, message, name, lightningd);
     if (problem !== null) {
-      this.#options.logRarely("unusual", problem, problem);
+      logRarely("unusual", problem, problem);
+      // Older releases do not understand the failure, and say nothing of it.
+      if (this.isInitOpen) tell(problem);
       return this.#answerInit(initFailure(problem));
     }
     if (messageType(message) !== REPLIES.init_reply_v4.type) {
@@ -486,7 +505,7 @@ export class Reception {
   /** The device says who it is; lightningd hears it once we believe it. */
   async #welcome(device: Device, message: Uint8Array): Promise<void> {
     const identity = identityIn(message);
-    const { book, desk, self, log } = this.#options;
+    const { book, desk, self, log, logRarely } = this.#options;
     this.#checkKey(device, identity);
     const { current } = book;
     if (current !== null) checkIdentity(current.identity, identity);
@@ -505,6 +524,8 @@ export class Reception {
     if (!isHere || device.stage !== "initialising") return;
     device.abilities = abilitiesIn(message);
     device.stage = "ready";
+    const missing = missingIn(device.abilities, describeDevice(device));
+    if (missing !== null) logRarely("info", missing, missing);
     this.noteStand(device);
     this.#events.ready(device);
     this.#answerInit(replyWith(message));

@@ -6,7 +6,7 @@
 
 /**
  * Puts a file of this content in the place of what is there, durably, for its
- * owner alone: written aside, fsync, rename. A reader sees the old one or the
+ * owner alone: written aside, fsync, rename, fsync of the folder. A reader sees the old one or the
  * new one.
  */
 export async function replaceFile(
@@ -27,4 +27,11 @@ export async function replaceFile(
     await file.sync();
   }
   await Deno.rename(aside, path);
+  using folder = await Deno.open(folderOf(path));
+  await folder.sync();
+}
+
+function folderOf(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "." : path.slice(0, slash) || "/";
 }

@@ -152,6 +152,7 @@ function brokerParts(
   { book, devices, codes, active }: Books,
 ): Omit<BrokerOptions, "address" | "self" | "storage"> {
   const now = Date.now;
+  const version = parseVersion(Deno.env.get("LIGHTNINGD_VERSION") ?? "");
   const desk = new PairingDesk({
     mode: config.pairing.value,
     book,
@@ -165,6 +166,7 @@ function brokerParts(
     desk,
     active,
     isDeveloper,
+    ...(version === undefined ? {} : { lightningd: version }),
     pairing: config.pairing.value,
     tokenWindow: config.token_window.value,
     handshakeRate: config.handshake_rate.value,

@@ -15,10 +15,15 @@ import type { OwnNodeSelf } from "../broker/node_self.ts";
 import { replaceFile } from "../broker/replace_file.ts";
 import { Secret } from "../crypto/secret.ts";
 import { ConfigError, describeError } from "../errors.ts";
-import { accessProblem, type ServerAccess } from "../mqtt/access.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import {
+  accessProblem,
+  type ServerAccess,
+  unusedWithoutTls,
+} from "../mqtt/access.ts";
 import { EmbeddedServer, type ServerEvents } from "../mqtt/embedded.ts";
 import { ExternalServer } from "../mqtt/external.ts";
-import { SealedSessions } from "../mqtt/sealed_sessions.ts";
+import { type SealCount, SealedSessions } from "../mqtt/sealed_sessions.ts";
 import type { DeviceLink, LinkListener } from "../mqtt/session.ts";
 import {
   ownCertificate,
@@ -94,6 +99,7 @@ export async function openMeeting(options: MeetingOptions): Promise<Meeting> {
     key: self.privateKey,
     isShared: config.mqtt_url.value !== null,
     random: (length) => crypto.getRandomValues(new Uint8Array(length)),
+    count: (what) => countSeal(options.broker.metrics, what),
   });
   const met = { ...options.broker, address: () => place.address };
   broker = new Broker(sealed, met);
@@ -111,6 +117,19 @@ export async function openMeeting(options: MeetingOptions): Promise<Meeting> {
       await closing[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Puts what the seal tells into the figures. */
+export function countSeal(metrics: Metrics | undefined, what: SealCount): void {
+  const handshakes = "remote_hsmd_seal_handshakes_total";
+  switch (what) {
+    case "handshake ok":
+      return metrics?.add(handshakes, ["ok"]);
+    case "handshake failed":
+      return metrics?.add(handshakes, ["failed"]);
+    case "record refused":
+      return metrics?.add("remote_hsmd_records_refused_total", []);
+  }
 }
 
 /** First come, first served is for one machine. */
@@ -135,7 +154,7 @@ async function makeServer(
   if (url === null) return await EmbeddedServer.start(events);
   return new ExternalServer({
     url,
-    access: await accessOf(config),
+    access: await accessOf(config, url),
     linkKey: self.linkKey,
     listener: events,
     connected: () => log("info", `meeting devices on ${url}`),
@@ -220,7 +239,7 @@ async function certificateOf(
 }
 
 /** What the server of mqtt_url wants to see. @throws {ConfigError} */
-async function accessOf(config: Config): Promise<ServerAccess> {
+async function accessOf(config: Config, url: string): Promise<ServerAccess> {
   const { mqtt_user, mqtt_password } = config;
   const utf8 = new TextEncoder();
   const [ca, cert, key] = await Promise.all([
@@ -237,11 +256,25 @@ async function accessOf(config: Config): Promise<ServerAccess> {
     ...(cert === null ? {} : { cert }),
     ...(key === null ? {} : { key: new Secret(utf8.encode(key)) }),
   };
+  checkUnderTls(config, url, access);
   const problem = accessProblem(access);
   if (problem === null) return access;
   const name = `mqtt_${problem.of}` as const;
   const wanted = "PEM files that belong together";
   throw new ConfigError(name, config[name].source, problem.found, wanted);
+}
+
+/** Who sets a certificate means it to be used. */
+function checkUnderTls(config: Config, url: string, access: ServerAccess) {
+  const unused = unusedWithoutTls(url, access);
+  if (unused === null || unused === "certHash") return;
+  const name = `mqtt_${unused}` as const;
+  throw new ConfigError(
+    name,
+    config[name].source,
+    `a file for TLS, and mqtt_url is not under TLS`,
+    "an mqtt_url that begins with mqtts or wss",
+  );
 }
 
 async function readPem(

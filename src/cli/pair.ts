@@ -112,12 +112,9 @@ async function follow(
   let last: CodeState["kind"] = "open";
   const look = () => {
     const state = codes.find(hash)?.state;
-    if (state === undefined || state.kind === "open") return;
-    if (last === "open") sayAsked(state.by.cid, linkKey);
-    if (state.kind === "paired") {
-      say(`Paired with device ${state.by.cid}.\n`);
-      ended.resolve(PAIRED);
-    }
+    if (state === undefined) return;
+    say(pairingNews(last, state, linkKey));
+    if (state.kind === "paired") ended.resolve(PAIRED);
     last = state.kind;
   };
   const watcher = isPatient ? codes.watch(look) : null;
@@ -147,11 +144,23 @@ async function follow(
   return exit;
 }
 
-function sayAsked(cid: string, linkKey: Uint8Array): void {
-  say(
-    `Device ${cid} asks to be paired: fingerprint ` +
-      `${pairingFingerprint(linkKey, cid)}, the same on the device's screen.\n`,
-  );
+/**
+ * What is new about a code that was open, asked for or paired before, in lines.
+ * The file may be looked at more often than it says something else.
+ */
+export function pairingNews(
+  before: CodeState["kind"],
+  state: CodeState,
+  linkKey: Uint8Array,
+): string {
+  if (state.kind === before || state.kind === "open") return "";
+  const { cid } = state.by;
+  const asked = before !== "open"
+    ? ""
+    : `Device ${cid} asks to be paired: fingerprint ` +
+      `${pairingFingerprint(linkKey, cid)}, the same on the device's screen.\n`;
+  const paired = state.kind === "paired" ? `Paired with device ${cid}.\n` : "";
+  return asked + paired;
 }
 
 function showString(text: string, made: PairingCode, dial: Dial): void {

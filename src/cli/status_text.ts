@@ -17,6 +17,7 @@ import type {
 import {
   chainWords,
   countOf,
+  countWords,
   headlineOf,
   HEARTBEAT_WORDS,
   plain,
@@ -70,8 +71,8 @@ function nodeLines(status: StatusSnapshot, now: number): readonly string[] {
     ...heartbeatLines(status.heartbeat, now),
     row(
       "requests",
-      `${counts.requests}, answered ${counts.answered}, refused ` +
-        `${counts.refused}, since ${showClock(status.startedAt, now)}`,
+      `${counts.requests} since ${showClock(status.startedAt, now)}: ` +
+        `${countWords(counts)}, ${counts.refused} refused`,
     ),
     row("strangers", strangerWords(handshakes)),
   ];

@@ -9,6 +9,7 @@
 
 import type {
   ChainStatus,
+  CountStatus,
   DeviceRole,
   DeviceStatus,
   HandshakeStatus,
@@ -145,6 +146,15 @@ export const ROLE_WORDS: Readonly<Record<DeviceRole, string>> = {
 export function countOf(count: number, what: string): string {
   const many = count === 1 ? what : `${what}s`;
   return `${count === 0 ? "no" : count} ${many}`;
+}
+
+/** Whom the node's requests went to; the broker knows many an answer itself. */
+export function countWords({ requests, answered }: CountStatus): string {
+  const byDevice = `${answered} answered by a device`;
+  const others = requests - answered;
+  return others === 0
+    ? byDevice
+    : `${byDevice}, ${others} needed none or still wait`;
 }
 
 /** What strangers begin with the node. */

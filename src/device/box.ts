@@ -129,6 +129,8 @@ export class Box {
   readonly #options: BoxOptions;
   readonly #link: Line;
   readonly #ended = Promise.withResolvers<Error>();
+  /** One copy, for all logins that are not the node's. */
+  readonly #cardKey: Secret;
   /** The key of the login under way, in hex. */
   #loginKey = "";
   /** The broker's key by the handshake; null where nothing proved it. */
@@ -149,6 +151,7 @@ export class Box {
 
   constructor(options: BoxOptions) {
     this.#options = options;
+    this.#cardKey = new Secret(options.card.key);
     this.#link = options.link === "plain"
       ? this.#plainLink()
       : this.#sealedLink();
@@ -159,7 +162,7 @@ export class Box {
       ...this.#dial(),
       credentials: () => ({
         ...this.#login(),
-        staticKey: new Secret(this.#key().key),
+        staticKey: this.#key().key,
         pinned: this.#options.gate.pinned,
         hello: (transcript) => this.#hello(transcript),
       }),
@@ -219,20 +222,20 @@ export class Box {
       controls?.close();
     } finally {
       store.close();
+      this.#cardKey.wipe();
     }
     await controls?.finish();
   }
 
   /** Private: as the node, or as a card that waits for a passphrase. */
-  #key(): { readonly key: Uint8Array; readonly isLocked: boolean } {
-    const { card, desk } = this.#options;
-    const nodeKey = nodeKeyOf(desk.state);
-    return { key: nodeKey?.reveal() ?? card.key, isLocked: nodeKey === null };
+  #key(): { readonly key: Secret; readonly isLocked: boolean } {
+    const nodeKey = nodeKeyOf(this.#options.desk.state);
+    return { key: nodeKey ?? this.#cardKey, isLocked: nodeKey === null };
   }
 
   #login() {
     const { card, now } = this.#options;
-    const { key } = this.#key();
+    const key = this.#key().key.reveal();
     this.#loginKey = publicKey(key).toHex();
     return {
       cid: card.cid,
@@ -347,9 +350,11 @@ export class Box {
       this.#options.watch?.("alarm");
       this.#end(error);
     }
-    const isWhole = error instanceof OwnerError || error instanceof NotNow;
-    this.#options.say(isWhole ? text : `cannot read a request: ${text}`);
     publish("error", new TextEncoder().encode(`${text}\x01`));
+    // Out of step with the storage: a new hello begins anew, after a pause.
+    if (error instanceof NotNow) return this.#link.hangUp({ reason: text });
+    const isWhole = error instanceof OwnerError;
+    this.#options.say(isWhole ? text : `cannot read a request: ${text}`);
   }
 
   /** Now, or when the owner has consented; the introduction comes first. */
@@ -369,6 +374,9 @@ export class Box {
     if (refusal !== undefined) {
       const why = new TextDecoder().decode(refusal);
       const text = `the node refuses this card: ${printable(why)}`;
+      if (this.#isIntruder(this.#brokerKey)) {
+        return this.#link.hangUp({ reason: text });
+      }
       this.#options.say(text);
       this.#end(new UsageError(text));
     }
@@ -408,10 +416,30 @@ export class Box {
     try {
       const met = this.#options.gate.meet({ ...node, nodeId: this.#nodeId() });
       if (!(met instanceof Promise)) return letIn();
-      met.then(letIn).catch((error) => this.#end(error));
+      met.then(letIn).catch((error) => this.#keepOut(node, error));
     } catch (error) {
-      this.#end(error);
+      this.#keepOut(node, error);
     }
+  }
+
+  /**
+   * A node that is not let in. Ends the box, unless it came in the place of the
+   * one that the card is paired with: that one may be back.
+   */
+  #keepOut({ brokerKey }: Omit<Introduction, "nodeId">, error: unknown): void {
+    // Nothing on a plain link is proved, the way to another node neither.
+    const isWaiting = this.#options.link !== "plain" &&
+      this.#isIntruder(brokerKey) && error instanceof OwnerError;
+    if (!isWaiting) return this.#end(error);
+    const isHere = this.#brokerKey?.toHex() === brokerKey?.toHex();
+    if (isHere) this.#link.hangUp({ reason: error.message });
+  }
+
+  /** Whether it proved another key than the one that the card is paired with. */
+  #isIntruder(brokerKey: Uint8Array | null): boolean {
+    const { pinned } = this.#options.gate;
+    return brokerKey !== null && pinned !== null &&
+      brokerKey.toHex() !== pinned.toHex();
   }
 
   #nodeId(): Uint8Array | null {

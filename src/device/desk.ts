@@ -25,6 +25,10 @@
  * where nothing changes, the line is the commit. A request that is answered from
  * the tail signs nothing new and leaves no line.
  *
+ * On a card that is one of several, an answer waits once more, behind this: until
+ * the storage server has what it rests on (`shared/sharing.ts`). What that server
+ * holds may take the place of all that is remembered here.
+ *
  * After a write of which nobody can tell whether it happened, nothing is signed
  * until the softkey is restarted and has read the card.
  *

@@ -18,7 +18,11 @@
 
 import { Secret } from "../crypto/secret.ts";
 import { describeError, UsageError } from "../errors.ts";
-import { accessProblem, type ServerAccess } from "../mqtt/access.ts";
+import {
+  accessProblem,
+  type ServerAccess,
+  unusedWithoutTls,
+} from "../mqtt/access.ts";
 import type { Options } from "./arguments.ts";
 import { withoutLineEnd } from "./named_file.ts";
 
@@ -33,15 +37,22 @@ export type ServerOptions = Pick<
   | "mqtt-key"
 >;
 
+/** What is known of the server before the options are read. */
+export interface ServerFacts {
+  /** Null where none is asked. */
+  readonly url: string | null;
+  /** SHA-256 of its certificate, where the pairing names one. */
+  readonly certHash: Uint8Array | null;
+}
+
 /**
  * How to get at the server.
  *
- * @param certHash SHA-256 of its certificate, where the pairing names one
  * @throws {UsageError} for options that do not go together, or a bad file
  */
 export async function serverAccess(
   options: ServerOptions,
-  certHash: Uint8Array | null,
+  { url, certHash }: ServerFacts,
 ): Promise<ServerAccess> {
   const user = options["mqtt-user"];
   const password = await readPassword(options);
@@ -60,10 +71,24 @@ export async function serverAccess(
     // An authority that the owner names is asked instead.
     ...(certHash === null || ca !== null ? {} : { certHash }),
   };
+  if (url !== null) checkUnderTls(url, access);
   const problem = accessProblem(access);
   if (problem === null) return access;
   throw new UsageError(
     `Cannot use --mqtt-${problem.of}: ${problem.found}, want a PEM file`,
+  );
+}
+
+/** Who names a certificate means it to be used. */
+function checkUnderTls(url: string, access: ServerAccess): void {
+  const unused = unusedWithoutTls(url, access);
+  if (unused === null) return;
+  const what = unused === "certHash"
+    ? "the certificate that the pairing names"
+    : `--mqtt-${unused}`;
+  throw new UsageError(
+    `Cannot use ${what}: found an address without TLS, want one that begins ` +
+      "with mqtts or wss",
   );
 }
 

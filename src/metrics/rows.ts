@@ -91,8 +91,8 @@ export const METRICS = {
     ["class"],
   ),
   remote_hsmd_request_part_seconds: histogram(
-    "Where that time went: queued (until a device had it), device (until it " +
-      "answered), written (until the storage had what it changed)",
+    "Where that time went: queued (until a device had it) and device (until " +
+      "its answer, with the write to the storage where its state is there)",
     ["class", "part"],
   ),
   remote_hsmd_queue_length: gauge(

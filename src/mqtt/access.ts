@@ -65,6 +65,18 @@ export function accessProblem(
   return pairProblem(cert, key.reveal());
 }
 
+/** What is for TLS alone. */
+const FOR_TLS = ["ca", "cert", "key", "certHash"] as const;
+
+/** What of this would go unused, because the URL is not under TLS; or null. */
+export function unusedWithoutTls(
+  url: string,
+  access: ServerAccess,
+): (typeof FOR_TLS)[number] | null {
+  if (isTlsUrl(url)) return null;
+  return FOR_TLS.find((name) => access[name] !== undefined) ?? null;
+}
+
 /** What a URL may begin with; the port that it means. */
 const PROTOCOLS = {
   "mqtt:": { port: 1883, isTls: false, isWeb: false },

@@ -47,6 +47,12 @@ import {
 import type { DeviceLink, DeviceSession, LinkListener } from "./session.ts";
 import type { TopicName } from "./topics.ts";
 
+/** What may be counted: how handshakes ended, and records that did not open. */
+export type SealCount =
+  | "handshake ok"
+  | "handshake failed"
+  | "record refused";
+
 /** Between whom it stands, and as whom. */
 export interface SealedSessionsOptions {
   /** The server. */
@@ -60,6 +66,8 @@ export interface SealedSessionsOptions {
   /** Random bytes that nobody can guess. */
   readonly random: (length: number) => Uint8Array;
   readonly now?: Clock;
+  /** Is told of each, as it happens. */
+  readonly count?: (what: SealCount) => void;
 }
 
 /** Messages that call for an answer, and the answers. */
@@ -223,7 +231,10 @@ export class SealedSessions implements DeviceLink, LinkListener, Disposable {
   #takeActOne(session: DeviceSession, act: Uint8Array): void {
     const peer = this.#peerOf(session);
     if (peer === null || !this.#acts.take()) return;
-    if (!peer.acts.take()) return this.#offend(session, "too many handshakes");
+    if (!peer.acts.take()) {
+      this.#count("handshake failed");
+      return this.#offend(session, "too many handshakes");
+    }
     const handshake = new NoiseResponder({
       prologue: sealedPrologue(session.cid),
       key: this.#options.key,
@@ -237,9 +248,12 @@ export class SealedSessions implements DeviceLink, LinkListener, Disposable {
   }
 
   #refuseActOne(session: DeviceSession, failure: string): void {
-    if (failure !== "ACT1_BAD_TAG") return this.#offend(session, failure);
+    const isForAnother = failure === "ACT1_BAD_TAG";
     // For another key than ours; on a shared server that may be a neighbour's.
-    if (!this.#options.isShared) this.#say(session, "notMe", this.#ownKey);
+    if (isForAnother && this.#options.isShared) return;
+    this.#count("handshake failed");
+    if (!isForAnother) return this.#offend(session, failure);
+    this.#say(session, "notMe", this.#ownKey);
   }
 
   #takeActThree(session: DeviceSession, act: Uint8Array): void {
@@ -258,6 +272,7 @@ export class SealedSessions implements DeviceLink, LinkListener, Disposable {
   }
 
   #refuseActThree(session: DeviceSession, failure: string): void {
+    this.#count("handshake failed");
     const established = this.#peers.get(session)?.established ?? null;
     if (established !== null) return;
     if (this.#options.isShared) this.#say(session, "again");
@@ -281,6 +296,7 @@ export class SealedSessions implements DeviceLink, LinkListener, Disposable {
     };
     peer.established = established;
     this.#established.set(established.session, established);
+    this.#count("handshake ok");
   }
 
   #ping(established: Established): void {
@@ -310,6 +326,7 @@ export class SealedSessions implements DeviceLink, LinkListener, Disposable {
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       const { from } = established.session;
+      this.#count("record refused");
       this.#options.listener.refused(from, error.message);
       this.#breakOff(established, "now");
       return null;
@@ -359,6 +376,10 @@ export class SealedSessions implements DeviceLink, LinkListener, Disposable {
     this.#peers.delete(session);
     peer.handshake?.wipe();
     if (peer.established !== null) this.#end(peer.established);
+  }
+
+  #count(what: SealCount): void {
+    this.#options.count?.(what);
   }
 
   /** What breaks the rules costs the connection, where it is ours to end. */

@@ -15,9 +15,9 @@
  * | struct | {@linkcode fields} | map: every field, in order |
  * | enum | {@linkcode variants} | map of one, or str for one without a value |
  *
- * //~ The library @msgpack/msgpack is the second opinion in the tests. It does
- * //~ not read here: it makes an array as long as a header announces before it
- * //~ has seen an item, each nested one again, and forgets how keys were ordered.
+ * The library @msgpack/msgpack is the second opinion in the tests. It does
+ * not read here: it makes an array as long as a header announces before it
+ * has seen an item, each nested one again, and forgets how keys were ordered.
  *
  * Standard: MessagePack (github.com/msgpack/msgpack/blob/master/spec.md).
  *

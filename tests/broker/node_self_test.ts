@@ -8,10 +8,12 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import type { LED_ROWS } from "../../src/device/led.ts";
+import { DeviceBook } from "../../src/broker/devices.ts";
 import { openNodeSelf } from "../../src/broker/node_self.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { pairingFingerprint } from "../../src/mqtt/fingerprint.ts";
 import { encodeHello } from "../../src/wire/control.ts";
+import type { PubKey } from "../../src/wire/types.ts";
 import { FakeNode, identityOfSeed, INIT, LINK_KEY, settle } from "./fake.ts";
 
 const OURS = identityOfSeed(1);
@@ -113,6 +115,27 @@ Deno.test("Both ends show the same fingerprint until they are paired", async () 
   const before = lines().length;
   node.connect({ cid: "0123" }).hello();
   assert.equal(lines().length, before);
+});
+
+Deno.test("Nobody is asked to compare for a device that is paired, init or no init", async () => {
+  const { nodeId } = identityOfSeed(1);
+  const devices = DeviceBook.inMemory();
+  const cardKey = nodeId.toHex();
+  const software = "fake";
+  const known = { kind: "native", cid: "0123", cardKey, software } as const;
+  await devices.add({ ...known, pairedAt: 0 });
+  for (const pairing of ["code", "first"] as const) {
+    using node = new FakeNode({ pairing, devices });
+    for (let i = 0; i < 2; i++) {
+      const device = node.connect({ cid: "0123" });
+      device.publish("hello", encodeHello({ cardKey: nodeId as PubKey }));
+      assert.equal(device.controls[0]?.refusal, undefined);
+      assert.equal(device.controls[0]?.brokerKey?.toHex(), LINK_KEY.toHex());
+      device.leave();
+    }
+    const asks = node.log.filter((line) => line.includes("fingerprint"));
+    assert.deepEqual(asks, []);
+  }
 });
 
 Deno.test("Another node or another device has another fingerprint", () => {

@@ -16,6 +16,7 @@ import { HandshakeLimit } from "../../src/broker/handshakes.ts";
 import { RISE_MS } from "../../src/broker/lanes.ts";
 import { type Pending, RequestQueue } from "../../src/broker/queue.ts";
 import { SILENCE_MS } from "../../src/broker/turns.ts";
+import { FRESH_MS, MOST_UNDER_WAY } from "../../src/broker/window.ts";
 import type { Answer } from "../../src/unixfd.ts";
 import { type RequestName, REQUESTS } from "../../src/wire/hsmd.ts";
 import type { RequestRow } from "../../src/wire/message.ts";
@@ -428,6 +429,99 @@ Deno.test("A closed queue leaves no timer", () => {
   world.queue.addExclusive(device, () => true);
   assert.equal(world.timers, 2);
   world.queue.close();
+  assert.equal(world.timers, 0);
+});
+
+// ------------------------------------------------------------------ window
+
+/** Asks for points of channels `from` to `to`; gives the numbers. */
+function askPoints(
+  world: World,
+  device: Device,
+  [from, to]: readonly [number, number],
+): readonly number[] {
+  const numbers = Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  for (const n of numbers) {
+    void world.ask("get_per_commitment_point", n, device);
+  }
+  return numbers;
+}
+
+Deno.test("What protects money waits behind no more than a window of what was sent", () => {
+  const world = new World();
+  const device = world.connect(NATIVE);
+  askPoints(world, device, [1, 500]);
+  assert.equal(world.sentTo(device).length, NATIVE.window);
+  void world.ask("sign_penalty_to_us", 999, device);
+  world.answer(device, 7);
+  assert.equal(world.sentTo(device).at(-1), 999);
+  assert.equal(device.inFlight, NATIVE.window);
+  world.queue.close();
+});
+
+Deno.test("A window full of questions that an owner thinks about holds up nobody for long", () => {
+  const world = new World();
+  const device = world.connect(NATIVE);
+  const { window } = NATIVE;
+  for (let n = 1; n <= window; n++) {
+    void world.ask("sign_withdrawal", n, device, { as: "master" });
+  }
+  world.advance(FRESH_MS / 2);
+  askPoints(world, device, [101, 102]);
+  void world.ask("validate_revocation", 103, device);
+  assert.equal(world.sentTo(device).length, window);
+  assert.equal(world.timers, 1);
+  world.advance(FRESH_MS / 2 - 1);
+  assert.equal(world.sentTo(device).length, window);
+  world.advance(1);
+  assert.deepEqual(world.sentTo(device).slice(window), [103, 101, 102]);
+  assert.equal(world.timers, 0);
+  for (const n of [101, 102, 103]) world.answer(device, n);
+  askPoints(world, device, [104, 104]);
+  assert.equal(world.sentTo(device).at(-1), 104);
+});
+
+Deno.test("What was asked in a window that time opened counts in it", () => {
+  const world = new World();
+  const device = world.connect(NATIVE);
+  const { window } = NATIVE;
+  askPoints(world, device, [1, 3 * window]);
+  world.advance(FRESH_MS);
+  assert.equal(world.sentTo(device).length, 2 * window);
+  world.answer(device, 1);
+  assert.equal(world.sentTo(device).length, 2 * window);
+  world.answer(device, window + 1);
+  assert.equal(world.sentTo(device).length, 2 * window + 1);
+  world.queue.close();
+  assert.equal(world.timers, 0);
+});
+
+Deno.test("A device keeps no more than so many questions, however old", () => {
+  const world = new World();
+  const device = world.connect(NATIVE);
+  askPoints(world, device, [1, MOST_UNDER_WAY + 10]);
+  for (let i = 0; i < 100; i++) world.advance(FRESH_MS);
+  assert.equal(device.inFlight, MOST_UNDER_WAY);
+  assert.equal(world.timers, 0);
+  world.answer(device, 1);
+  assert.equal(world.sentTo(device).length, MOST_UNDER_WAY + 1);
+});
+
+Deno.test("A clock that steps back keeps no window shut", () => {
+  const world = new World();
+  const device = world.connect(NATIVE);
+  const [first = 0] = askPoints(world, device, [1, 2 * NATIVE.window]);
+  world.now -= 60_000;
+  world.answer(device, first);
+  assert.equal(world.sentTo(device).length, 2 * NATIVE.window);
+});
+
+Deno.test("A Sphinx device gets one request at a time, however long it takes", () => {
+  const world = new World();
+  const device = world.connect(SPHINX);
+  askPoints(world, device, [1, 3]);
+  world.advance(100 * FRESH_MS);
+  assert.deepEqual(world.sentTo(device), [1]);
   assert.equal(world.timers, 0);
 });
 

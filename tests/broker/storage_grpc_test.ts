@@ -160,6 +160,20 @@ Deno.test("a server that goes away and comes back finds the device waiting", () 
     await second.close();
   }));
 
+Deno.test("a server that shuts down in good order takes nothing with it", () =>
+  withStorage(async (backing, client) => {
+    const first = await serveLss(backing);
+    const remote = connectGrpcStorage(first.url);
+    await client.put(remote, [entryOf("a", 0, "1")]);
+    // GOAWAY, and no call under way.
+    await first.shutDown();
+    await assert.rejects(client.read(remote), StorageUnavailable);
+    const second = await serveLss(backing, { port: first.port });
+    assert.deepEqual(await client.read(remote), ["a 0 1"]);
+    await second.close();
+    remote.close();
+  }));
+
 /** The first put is stored, and its answer never comes. */
 function losingFirst(): (outcome: PutOutcome) => Promise<PutOutcome> {
   let isFirst = true;

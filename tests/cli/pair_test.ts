@@ -10,6 +10,7 @@ import { NETWORKS } from "../../src/bitcoin/networks.ts";
 import { publicKey } from "../../src/crypto/secp.ts";
 import { loadConfig } from "../../src/cli/config.ts";
 import { dialOf } from "../../src/cli/dial.ts";
+import { pairingNews } from "../../src/cli/pair.ts";
 import { parsePairingString } from "../../src/mqtt/pairing_string.ts";
 import { inFolder, run } from "./program.ts";
 
@@ -105,6 +106,27 @@ Deno.test("pair --no-wait shows the string, and keeps no code", () =>
     const codes = await Deno.readTextFile(`${cwd}/remote_hsmd/codes.json`);
     assert.ok(!codes.includes(invitation.code.reveal().toHex()));
   }));
+
+Deno.test("what comes of a string is said once, however often one looks", () => {
+  const linkKey = publicKey(new Uint8Array(32).fill(5));
+  const by = { cid: "0123", cardKey: linkKey.toHex() };
+  const open = { kind: "open" } as const;
+  const asked = { kind: "asked", by } as const;
+  const paired = { kind: "paired", by } as const;
+  const news = [
+    [open, open],
+    [open, asked],
+    [asked, asked],
+    [asked, paired],
+    [paired, paired],
+    [open, paired],
+  ].map(([before, state]) =>
+    pairingNews(before?.kind ?? "open", state ?? open, linkKey)
+      .match(/asks to be paired|Paired with device/g) ?? []
+  );
+  const [asks, done] = ["asks to be paired", "Paired with device"];
+  assert.deepEqual(news, [[], [asks], [], [done], [], [asks, done]]);
+});
 
 Deno.test("the network is that of lightningd's database, whatever the folder", () =>
   inFolder(async (cwd) => {

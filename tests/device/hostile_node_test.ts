@@ -17,10 +17,7 @@ import {
   type ContactOptions,
 } from "../../src/device/setup/contact.ts";
 import { makeSecretFile } from "../../src/keyderiv.ts";
-import { EmbeddedServer } from "../../src/mqtt/embedded.ts";
-import { SealedSessions } from "../../src/mqtt/sealed_sessions.ts";
-import { encodeControl } from "../../src/wire/control.ts";
-import type { PubKey } from "../../src/wire/types.ts";
+import { startBareNode } from "../support/bare_node.ts";
 import { startNode } from "../support/node.ts";
 import { inFolder, makeBox } from "../support/softkey.ts";
 
@@ -44,51 +41,6 @@ function listener() {
       while (lines.filter((line) => pattern.test(line)).length < times) {
         await new Promise<void>((resolve) => waiting.add(resolve));
       }
-    },
-  };
-}
-
-/** A server with a seal of its own, whose hello is answered as a test likes. */
-async function startServer(
-  key: Secret,
-  { introducedAs = keyOf(key), refusals = 0 } = {},
-) {
-  let left = refusals;
-  let sealed: SealedSessions | null = null;
-  const heard: string[] = [];
-  const server = await EmbeddedServer.start({
-    login: ({ username }) =>
-      left-- > 0
-        ? { refusal: "not today" }
-        : { key: Uint8Array.fromHex(username) },
-    message: (...args) => sealed?.message(...args),
-    gone: (session) => sealed?.gone(session),
-    refused: () => {},
-  });
-  const seal = new SealedSessions({
-    link: server,
-    listener: {
-      message: (session, name) => {
-        heard.push(name);
-        if (name !== "hello") return;
-        const brokerKey = introducedAs as PubKey;
-        seal.send(session, "control", encodeControl({ brokerKey }));
-      },
-      gone: () => {},
-      refused: () => {},
-    },
-    key,
-    isShared: false,
-    random: (length) => crypto.getRandomValues(new Uint8Array(length)),
-  });
-  sealed = seal;
-  const { port } = await server.listenTcp({ hostname: "127.0.0.1", port: 0 });
-  return {
-    url: `mqtt://127.0.0.1:${port}`,
-    heard,
-    async [Symbol.asyncDispose]() {
-      seal[Symbol.dispose]();
-      await server[Symbol.asyncDispose]();
     },
   };
 }
@@ -136,7 +88,7 @@ async function withContact(
 Deno.test("a node that introduces itself with a key that it did not prove is hung up on", () =>
   inFolder(async (folder) => {
     const introducedAs = keyOf(FOREIGN);
-    await using server = await startServer(OWN, { introducedAs });
+    await using server = await startBareNode({ key: OWN, introducedAs });
     await withBox(folder, server.url, async (_box, told) => {
       await told.said(/introduced itself with a key that it did not prove/);
       await told.said(/^connected to/, 2);
@@ -153,7 +105,7 @@ Deno.test("a node that introduces itself with a key that it did not prove is hun
 
 Deno.test("a login that is refused is a line and another try, never an end", () =>
   inFolder(async (folder) => {
-    await using server = await startServer(OWN, { refusals: 3 });
+    await using server = await startBareNode({ key: OWN, refusals: 3 });
     await withBox(folder, server.url, async (box, told) => {
       const ended = box.ended.then(() => "ended");
       const connected = told.said(/^connected to/).then(() => "connected");
@@ -165,7 +117,7 @@ Deno.test("a login that is refused is a line and another try, never an end", () 
 
 Deno.test("a code is shown to nobody but the node of its string", () =>
   inFolder(async (folder) => {
-    await using server = await startServer(FOREIGN);
+    await using server = await startBareNode({ key: FOREIGN });
     await withContact(
       folder,
       { url: server.url, pinned: keyOf(OWN), code: CODE },
@@ -174,7 +126,7 @@ Deno.test("a code is shown to nobody but the node of its string", () =>
         await told.said(/its link key is/);
       },
     );
-    assert.deepEqual(server.heard, []);
+    assert.deepEqual(server.heard.map(({ name }) => name), []);
   }));
 
 Deno.test("a yes of the node that was lost on the way is asked for again", () =>

@@ -249,6 +249,8 @@ const NO_OPTIONS: Options = {
   yes: false,
   decline: false,
   json: false,
+  "new-storage": false,
+  list: false,
   move: false,
   developer: false,
   help: false,

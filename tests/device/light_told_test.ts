@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { NETWORKS } from "../../src/bitcoin/networks.ts";
 import { makeSecretFile } from "../../src/keyderiv.ts";
-import { EmbeddedServer } from "../../src/mqtt/embedded.ts";
+import { startBareNode } from "../support/bare_node.ts";
 import { makeBox } from "../support/softkey.ts";
 
 const SECRET = makeSecretFile(new Uint8Array(16).fill(3));
@@ -17,16 +17,12 @@ Deno.test("a node that a softkey comes to is told what its light shows", async (
   const folder = await Deno.makeTempDir();
   const told = Promise.withResolvers<string>();
   try {
-    await using server = await EmbeddedServer.start({
-      login: ({ username }) => ({ key: Uint8Array.fromHex(username) }),
-      message: (_session, name, payload) => {
+    await using node = await startBareNode({
+      heard: (name, payload) => {
         if (name === "led") told.resolve(new TextDecoder().decode(payload));
       },
-      gone: () => {},
-      refused: (_from, reason) => told.reject(new Error(reason)),
     });
-    const { port } = await server.listenTcp({ hostname: "127.0.0.1", port: 0 });
-    const url = `mqtt://127.0.0.1:${port}`;
+    const { url } = node;
     const network = NETWORKS.regtest;
     const box = await makeBox({ folder, url, secret: SECRET, network });
     box.tellLed("alarm");

@@ -14,6 +14,8 @@ import { makeCertificate } from "../../src/mqtt/certificate.ts";
 import { fromFileUrl } from "../support/paths.ts";
 
 const HASH = new Uint8Array(32).fill(7);
+const URL_TLS = "mqtts://mqtt.example.org";
+const PINNED = { url: URL_TLS, certHash: HASH };
 const PASSWORD = "zuvTqy-98";
 
 /** Files by name, and rows of options that name them. */
@@ -39,8 +41,11 @@ async function withFiles(
 }
 
 Deno.test("Without options, the certificate of the pairing is all", async () => {
-  assert.deepEqual(await serverAccess({}, null), {});
-  assert.deepEqual(await serverAccess({}, HASH), { certHash: HASH });
+  assert.deepEqual(
+    await serverAccess({}, { url: URL_TLS, certHash: null }),
+    {},
+  );
+  assert.deepEqual(await serverAccess({}, PINNED), { certHash: HASH });
 });
 
 Deno.test("Files that options name are read", () =>
@@ -51,7 +56,7 @@ Deno.test("Files that options name are read", () =>
       "mqtt-ca": path("cert"),
       "mqtt-cert": path("cert"),
       "mqtt-key": path("key"),
-    }, HASH);
+    }, PINNED);
     const text = (bytes: Uint8Array | undefined) =>
       new TextDecoder().decode(bytes);
     assert.equal(access.user, "device");
@@ -73,7 +78,7 @@ Deno.test("A password comes by an open descriptor, too", () =>
         new URL("../../src/device/server_access.ts", import.meta.url).href,
       ) +
       `;const access = await serverAccess({ "mqtt-user": "device", ` +
-      `"mqtt-password-fd": "3" }, null);` +
+      `"mqtt-password-fd": "3" }, { url: null, certHash: null });` +
       `console.log(new TextDecoder().decode(access.password.reveal()));`;
     const { stdout, stderr } = await new Deno.Command("sh", {
       args: [
@@ -134,11 +139,34 @@ Deno.test("Options that do not work name themselves, and no secret", () =>
       ],
     ];
     for (const [options, pattern] of rows) {
-      await assert.rejects(serverAccess(options, HASH), (error) => {
+      await assert.rejects(serverAccess(options, PINNED), (error) => {
         assert.ok(error instanceof UsageError);
         assert.match(error.message, pattern);
         assert.doesNotMatch(error.message, new RegExp(PASSWORD));
         return true;
       });
     }
+  }));
+
+Deno.test("What is for TLS is refused where the address has none", () =>
+  withFiles(async (path) => {
+    const pair = { "mqtt-cert": path("cert"), "mqtt-key": path("key") };
+    const rows:
+      readonly (readonly [ServerOptions, typeof HASH | null, RegExp])[] = [
+        [pair, null, /^Cannot use --mqtt-cert: found an address without TLS/],
+        [{ "mqtt-key": path("key") }, null, /^Cannot use --mqtt-key: found an/],
+        [{ "mqtt-ca": path("cert") }, null, /^Cannot use --mqtt-ca: found an/],
+        [{}, HASH, /^Cannot use the certificate that the pairing names: found/],
+      ];
+    for (const url of ["mqtt://mqtt.example.org", "ws://mqtt.example.org"]) {
+      for (const [options, certHash, pattern] of rows) {
+        await assert.rejects(
+          serverAccess(options, { url, certHash }),
+          (error) => error instanceof UsageError && pattern.test(error.message),
+        );
+      }
+      assert.deepEqual(await serverAccess({}, { url, certHash: null }), {});
+    }
+    const wss = { url: "wss://mqtt.example.org", certHash: null };
+    assert.ok((await serverAccess(pair, wss)).cert);
   }));

@@ -226,3 +226,32 @@ Deno.test("a card without a seed joins, makes one and serves, in one go", () =>
     );
     assert.ok(check.out.includes(nodeId), check.out);
   }));
+
+Deno.test("a certificate that the node made itself is known by its string", () =>
+  inFolder(async (folder) => {
+    const node = `${folder}/regtest`;
+    await Deno.mkdir(node);
+    const card = await makeCard(folder, "card");
+    const env = { ...SETTINGS, REMOTE_HSMD_TLS_CERT: "self-signed" };
+    await using broker = await RunningBroker.start({ folder: node, env });
+    await broker.logged(/devices on mqtts:/);
+    await using here = new DrivenTerminal({
+      command: "env",
+      args: ["-C", node, Deno.execPath(), ...FROM_SOURCE, "pair"],
+      env,
+    });
+    const text = await readString(here);
+    const { url, certHash } = parsePairingString(text);
+    assert.match(url, /^mqtts:/);
+    assert.equal(certHash?.length, 32);
+    const paired = await runSoftkey("pair", text, ...card, "--yes");
+    assert.equal(paired.code, 0, paired.err);
+    await here.says("Paired with device");
+    assert.equal(await here.ends(), 0);
+    const init = nodeIdOf(broker);
+    await using device = driveSoftkey("run", ...card);
+    await device.says("serving");
+    await init;
+    await device.press("\x03");
+    assert.equal(await device.ends(), 0);
+  }));

@@ -14,6 +14,7 @@ import {
   byteSecret,
   isKeyFile,
   keyFilesIn,
+  missedBy,
   SecretHunt,
   secretsOfWords,
 } from "../support/secrets.ts";
@@ -54,7 +55,8 @@ Deno.test("a passphrase of lightningd's reaches the device, and is found nowhere
   const found = remains.filter(({ name }) => !isKeyFile(name))
     .flatMap((each) => hunt.find(each));
   assert.deepEqual(found, []);
-  // It did go over the link: the tap has seen init, sealed.
+  // It did go over the link: in clear it would be found there.
   const link = remains.find(({ name }) => name === "link, to the device");
-  assert.ok((link?.bytes.length ?? 0) > PASSPHRASE.length);
+  assert.ok(link !== undefined && link.bytes.length > PASSPHRASE.length);
+  assert.deepEqual(missedBy(hunt, link, [passphrase]), []);
 });

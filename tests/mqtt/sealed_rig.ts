@@ -11,7 +11,10 @@ import {
 import { publicKey } from "../../src/crypto/secp.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import type { Publish } from "../../src/device/link.ts";
-import { SealedSessions } from "../../src/mqtt/sealed_sessions.ts";
+import {
+  type SealCount,
+  SealedSessions,
+} from "../../src/mqtt/sealed_sessions.ts";
 import type { DeviceSession } from "../../src/mqtt/session.ts";
 import type { TopicName } from "../../src/mqtt/topics.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -61,6 +64,8 @@ export class SealedRig implements Disposable {
   readonly atBroker: (Heard & { session: DeviceSession })[] = [];
   readonly gone: DeviceSession[] = [];
   readonly refused: string[] = [];
+  /** What the broker's end told whoever counts. */
+  readonly counted: SealCount[] = [];
   /** The device heard these. */
   readonly atDevice: Told[] = [];
   /** The device said these, if its connection was there to say it on. */
@@ -107,6 +112,7 @@ export class SealedRig implements Disposable {
       isShared: this.server.isShared,
       random,
       now: this.clock.now,
+      count: (what) => this.counted.push(what),
       listener: {
         message: (session, name, payload) => {
           this.atBroker.push({ session, name, payload });

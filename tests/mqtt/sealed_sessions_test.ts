@@ -7,9 +7,11 @@
 
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
+import { countSeal } from "../../src/cli/meeting.ts";
 import { NoiseInitiator } from "../../src/crypto/noise.ts";
 import { publicKey } from "../../src/crypto/secp.ts";
 import { Secret } from "../../src/crypto/secret.ts";
+import { Metrics } from "../../src/metrics/metrics.ts";
 import {
   decodeSealed,
   encodeSealed,
@@ -468,4 +470,45 @@ Deno.test("a message that the broker ended the session over is the last one hear
   rig.link.tell("led", text("green"));
   rig.server.run();
   assert.deepEqual(names, ["hello", "bye"]);
+});
+
+Deno.test("each handshake is counted by how it ended, and each record that did not open", () => {
+  for (const isShared of BOTH) {
+    using rig = new SealedRig({ isShared });
+    rig.start();
+    assert.deepEqual(rig.counted, ["handshake ok"]);
+    // Nobody's act three, in a session and without: both prove nothing.
+    const act = encodeSealed("actThree", randomBytes(66));
+    rig.server.deliver(fromDevice(act));
+    rig.server.deliver(fromDevice(encodeSealed("record", randomBytes(60))));
+    const failed = "handshake failed";
+    const wanted = ["handshake ok", failed, "record refused"];
+    assert.deepEqual(rig.counted, wanted);
+  }
+});
+
+Deno.test("a handshake for another key is a failure on a server of our own", () => {
+  for (const isShared of BOTH) {
+    const pinned = publicKey(new Uint8Array(32).fill(0x44));
+    using rig = new SealedRig({ isShared, pinned });
+    rig.link.start();
+    rig.server.run();
+    const [first = "none"] = rig.counted;
+    assert.equal(first, isShared ? "none" : "handshake failed");
+  }
+});
+
+Deno.test("what the seal tells is to be read in the metrics", () => {
+  const metrics = new Metrics();
+  const told = [
+    "handshake ok",
+    "handshake ok",
+    "handshake failed",
+    "record refused",
+  ] as const;
+  for (const what of told) countSeal(metrics, what);
+  const handshakes = "remote_hsmd_seal_handshakes_total";
+  assert.equal(metrics.valueOf(handshakes, ["ok"]), 2);
+  assert.equal(metrics.valueOf(handshakes, ["failed"]), 1);
+  assert.equal(metrics.valueOf("remote_hsmd_records_refused_total", []), 1);
 });

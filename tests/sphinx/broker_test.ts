@@ -101,11 +101,13 @@ function recorded(events: readonly SessionEvent[], topic: string): Uint8Array {
 /** A device's end of MQTT: what comes, in order. */
 class Link implements AsyncDisposable {
   readonly #client: MqttClient;
+  readonly #cid: string;
   readonly #came: (readonly [string, Uint8Array])[] = [];
   readonly #waiting: ((came: readonly [string, Uint8Array]) => void)[] = [];
 
-  private constructor(client: MqttClient) {
+  private constructor(client: MqttClient, cid: string) {
     this.#client = client;
+    this.#cid = cid;
     client.on("message", (topic, payload) => {
       const came = [topic, new Uint8Array(payload)] as const;
       const waiting = this.#waiting.shift();
@@ -115,25 +117,28 @@ class Link implements AsyncDisposable {
   }
 
   /** As the original does: fresh token, no session, all topics before hello. */
-  static async open(url: string): Promise<Link> {
+  static async open(url: string, cid: string = CID): Promise<Link> {
     const { node } = deriveNodeKeys({ kind: "plain", seed: SEED });
     const now = Math.floor(Date.now() / 1000);
     const client = await mqtt.connectAsync(url, {
-      clientId: CID,
+      clientId: cid,
       protocolVersion: 4,
       clean: true,
       reconnectPeriod: 0,
       username: node.point.toHex(),
       password: makeToken(node.secret.reveal(), now),
     });
-    const link = new Link(client);
-    const topics = DEVICE_SUBSCRIPTIONS.map((name) => `${CID}/${name}`);
+    const link = new Link(client, cid);
+    const topics = DEVICE_SUBSCRIPTIONS.map((name) => `${cid}/${name}`);
     await client.subscribeAsync(topics, { qos: 0 });
     return link;
   }
 
   async say(name: string, payload: Uint8Array): Promise<void> {
-    await this.#client.publishAsync(`${CID}/${name}`, Buffer.from(payload));
+    await this.#client.publishAsync(
+      `${this.#cid}/${name}`,
+      Buffer.from(payload),
+    );
   }
 
   /** The next message, which must have this name. */
@@ -142,7 +147,7 @@ class Link implements AsyncDisposable {
       await new Promise<readonly [string, Uint8Array]>((resolve) =>
         this.#waiting.push(resolve)
       );
-    assert.equal(topic, `${CID}/${name}`);
+    assert.equal(topic, `${this.#cid}/${name}`);
     return payload;
   }
 
@@ -337,4 +342,32 @@ Deno.test("in a conflict the signer restarts, and the request is asked again", (
     assert.deepEqual(await client.read(storage), ["a 1 mine"]);
     assert.ok(link.isQuiet);
     assert.ok(node.log.some((line) => /out of step: it writes/.test(line)));
+  }));
+
+Deno.test("a signer that begins anew and leaves is followed by another one", () =>
+  withNode(INIT, async ({ node, link }) => {
+    const client = new StorageClient(SERVER_KEY, bytes32(1));
+    const init = node.init();
+    await start(link, client);
+    await init;
+    const [exchange] = exchangesIn(EVENTS);
+    assert.ok(exchange !== undefined);
+    const { message } = decodeSignerResponse(exchange.reply);
+    const serve = async (link: Link) => {
+      const { sequence } = decodeSignerRequest(await link.hear("vls"));
+      await link.say("vls-res", encodeSignerResponse({ sequence, message }));
+    };
+    const first = ask(node.broker, exchange.request);
+    await serve(link);
+    await first;
+    await using warm = await Link.open(node.url, "warm");
+    await start(warm, client);
+    await link.say("hello", new Uint8Array());
+    await link.hear("init-1-msg");
+    await link[Symbol.asyncDispose]();
+    const second = ask(node.broker, exchange.request);
+    const { devices } = node.broker.snapshot();
+    assert.doesNotMatch(devices.map(({ why }) => why).join(), /own card alone/);
+    await serve(warm);
+    assert.deepEqual(await second, { kind: "reply", message });
   }));

@@ -22,6 +22,8 @@ export interface LssServer {
   readonly port: number;
   /** Ends connections, and takes no more. */
   close(): Promise<void>;
+  /** As {@linkcode LssServer.close}, but tells clients first (GOAWAY). */
+  shutDown(): Promise<void>;
 }
 
 /** What a test may have the server do. */
@@ -73,15 +75,17 @@ export async function serveLss(
   await promise;
   const address = server.address();
   const bound = typeof address === "object" ? address?.port ?? 0 : 0;
+  const stop = (end: (session: ServerHttp2Session) => void) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    server.close(() => resolve());
+    for (const session of sessions) end(session);
+    return promise;
+  };
   return {
     url: `http://127.0.0.1:${bound}`,
     port: bound,
-    close() {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      server.close(() => resolve());
-      for (const session of sessions) session.destroy();
-      return promise;
-    },
+    close: () => stop((session) => session.destroy()),
+    shutDown: () => stop((session) => session.close()),
   };
 }
 

@@ -9,7 +9,7 @@ import { isNetworkName, type Network } from "../../src/bitcoin/networks.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import { CONSENTER } from "../../src/device/approver.ts";
 import { assemble } from "../../src/device/assemble.ts";
-import type { Box } from "../../src/device/box.ts";
+import type { Box, LinkKind } from "../../src/device/box.ts";
 import { openCard } from "../../src/device/card.ts";
 import { openCardStore, readCardState } from "../../src/device/card_state.ts";
 import type { ServerAccess } from "../../src/mqtt/access.ts";
@@ -47,12 +47,15 @@ export interface BoxParts {
   readonly network: Network;
   /** What an MQTT server that is not the broker's wants to see. */
   readonly access?: ServerAccess;
+  /** Sealed unless it is said otherwise. */
+  readonly link?: LinkKind;
   readonly say?: (text: string) => void;
 }
 
 /** A softkey inside this process, not started; stop() lets go of its card. */
 export async function makeBox(parts: BoxParts): Promise<Box> {
   const { folder, url, secret, network, access = {}, say = () => {} } = parts;
+  const { link = "sealed" } = parts;
   const card = await openCard(`${folder}/card`);
   const store = openCardStore(card.folder);
   const state = readCardState(store, network);
@@ -68,6 +71,7 @@ export async function makeBox(parts: BoxParts): Promise<Box> {
     gate: { pinned: null, mayMeetAnother: () => true, meet: () => {} },
     url,
     access,
+    link,
     software: "softkey under test",
     say,
   });

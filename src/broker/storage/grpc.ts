@@ -19,10 +19,7 @@
  */
 
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
-import {
-  createGrpcTransport,
-  Http2SessionManager,
-} from "@connectrpc/connect-node";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ConfigError } from "../../errors.ts";
 import type { LssEntry } from "../../wire/lss.ts";
 import {
@@ -33,14 +30,13 @@ import {
   StorageRefused,
   StorageUnavailable,
 } from "../storage.ts";
+import { Http2Calls } from "./http2_calls.ts";
 import { type KeyValue, LightningStorage } from "./lss_pb.ts";
 import { checkForm } from "./rules.ts";
 import { Turns } from "./turns.ts";
 
 /** A call that takes longer has failed. */
 const CALL_MS = 10_000;
-/** A connection that went dead without a word is found, and made anew. */
-const PINGS = { pingIntervalMs: 5_000, pingTimeoutMs: 3_000 } as const;
 const KEY_SIZE = 33;
 const HMAC_SIZE = 32;
 
@@ -84,15 +80,15 @@ function checkUrl(url: string): string {
 
 class GrpcStorage implements Storage {
   readonly turns: Turns = new Turns();
-  readonly #sessions: Http2SessionManager;
+  readonly #connection: Http2Calls;
   readonly #calls: ReturnType<typeof clientOf>;
   readonly #url: string;
   #revision = 0;
 
   constructor(url: string, callMs: number) {
     this.#url = url;
-    this.#sessions = new Http2SessionManager(url, PINGS);
-    this.#calls = clientOf(url, this.#sessions, callMs);
+    this.#connection = new Http2Calls(url);
+    this.#calls = clientOf(url, this.#connection, callMs);
   }
 
   get revision(): number {
@@ -143,7 +139,7 @@ class GrpcStorage implements Storage {
   }
 
   close(): void {
-    this.#sessions.abort();
+    this.#connection.drop();
   }
 
   #hmacOf(hmac: Uint8Array): Uint8Array {
@@ -165,6 +161,8 @@ class GrpcStorage implements Storage {
       const words = rawMessage.replace(/[^\x20-\x7e]/g, "?").slice(0, 200);
       const text = `${Code[code] ?? code}: ${words}`;
       if (FINAL.has(code)) throw this.#odd(text);
+      // It may be dead without a word; the next call has a new one.
+      this.#connection.drop();
       throw new StorageUnavailable(
         `Cannot reach the storage ${this.#url}: ${text}`,
         { cause },
@@ -175,7 +173,7 @@ class GrpcStorage implements Storage {
 
 function clientOf(
   baseUrl: string,
-  sessionManager: Http2SessionManager,
+  sessionManager: Http2Calls,
   defaultTimeoutMs: number,
 ) {
   const transport = createGrpcTransport({

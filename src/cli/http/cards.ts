@@ -18,6 +18,7 @@ import type {
 import {
   chainWords,
   countOf,
+  countWords,
   HEARTBEAT_WORDS,
   type Level,
   ROLE_WORDS,
@@ -229,7 +230,7 @@ export function countsCard(
   return card(
     "Since the start",
     html`<dl>${rowOf("started", clockOf(startedAt, at))}
-${rowOf("requests", html`${counts.requests}, answered ${counts.answered}`)}
+${rowOf("requests", html`${counts.requests}: ${countWords(counts)}`)}
 ${rowOf("refused", html`${counts.refused}`)}
 ${rowOf("device lost", html`${counts.disconnects} times`)}
 ${rowOf("strangers", html`${strangerWords(handshakes)}`)}</dl>`,

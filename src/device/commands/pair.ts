@@ -111,7 +111,7 @@ async function pairAt(
   const seed = await readSeed(card, { options, prompter, say: print });
   const nodeKey = seed === null ? null : nodeKeyIn(seed.reveal(), null);
   const isEmpty = seed === null;
-  const access = await serverAccess(options, null);
+  const access = await serverAccess(options, { url, certHash: null });
   const who = { card, nodeKey, isEmpty, software: SOFTWARE, access };
   const known = isEmpty ? who : { ...who, store };
   const contact = new Contact({ ...known, url, say: print });

@@ -17,11 +17,11 @@ import { loadFastCurve } from "../../crypto/secp_wasm.ts";
 import type { Secret } from "../../crypto/secret.ts";
 import { UsageError } from "../../errors.ts";
 import { type Arguments, noMore, type Options } from "../arguments.ts";
-import type { Card } from "../card.ts";
 import { networkFor } from "../card_state.ts";
 import { OwnerError } from "../owner_error.ts";
+import { serverAccess } from "../server_access.ts";
 import { nodeKeyIn } from "../setup/candidate.ts";
-import { Contact } from "../setup/contact.ts";
+import { Contact, type ContactOptions } from "../setup/contact.ts";
 import {
   checkUrl,
   expectedNodes,
@@ -43,6 +43,9 @@ export function restore(args: Arguments): Promise<number> {
   return withEmptyCard(args.options, (open) => restoreCard(args, open));
 }
 
+/** Where the node is asked, and which card asks. */
+type Server = Pick<ContactOptions, "url" | "access" | "card">;
+
 /** What the node says before the seed is known. */
 interface Asked {
   readonly node: NodeFacts | null;
@@ -59,7 +62,9 @@ async function restoreCard(
 ): Promise<number> {
   const source = sourceOf(options);
   const url = options.broker === undefined ? null : checkUrl(options.broker);
-  const asked = url === null ? NOBODY : await askNode(url, card);
+  const access = await serverAccess(options, { url, certHash: null });
+  const server = url === null ? null : { url, access, card };
+  const asked = server === null ? NOBODY : await askNode(server);
   const { node } = asked;
   const network = node === null
     ? networkFor(options, store)
@@ -81,8 +86,8 @@ async function restoreCard(
       passphrase,
     },
     check: async (candidate) => {
-      if (url === null || !asked.isClosed) return;
-      await logInAs(candidate, passphrase, { url, card });
+      if (server === null || !asked.isClosed) return;
+      await logInAs(candidate, passphrase, server);
     },
   });
   if (options.database === undefined) return 0;
@@ -109,10 +114,9 @@ function sourceOf(options: Options): Source {
 }
 
 /** Asks as an unknown card; a node that is paired refuses those. */
-async function askNode(url: string, card: Card): Promise<Asked> {
+async function askNode(server: Server): Promise<Asked> {
   const contact = new Contact({
-    url,
-    card,
+    ...server,
     nodeKey: null,
     isEmpty: true,
     software: SOFTWARE,
@@ -136,19 +140,19 @@ async function askNode(url: string, card: Card): Promise<Asked> {
 async function logInAs(
   { file, nodeId }: Candidate,
   passphrase: Secret | null,
-  { url, card }: { readonly url: string; readonly card: Card },
+  server: Server,
 ): Promise<void> {
   const nodeKey = nodeKeyIn(file.reveal(), passphrase);
   if (nodeKey === null) return;
-  const who = { card, nodeKey, isEmpty: false, software: SOFTWARE };
-  const contact = new Contact({ ...who, url, say: print });
+  const who = { nodeKey, isEmpty: false, software: SOFTWARE };
+  const contact = new Contact({ ...who, ...server, say: print });
   try {
     const why = await contact.meet().then(() => null, (error) => {
       // It may know another card of this seed: the seed is right all the same.
       if (error instanceof OwnerError && contact.isTaken) return error.message;
       throw error;
     });
-    print(`The node at ${url} is ${nodeId}: this is its seed.`);
+    print(`The node at ${server.url} is ${nodeId}: this is its seed.`);
     if (why !== null) print(`It will not take this card yet. ${why}`);
   } finally {
     await contact.close();

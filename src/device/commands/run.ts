@@ -114,7 +114,8 @@ async function runCard(
   const url = brokerUrl(options, pairing);
   // Brokers of Sphinx prove nothing: the owner said which address to trust.
   if (!isSphinx(options)) checkMeetable(url, pairing);
-  const access = await serverAccess(options, pairing?.certHash ?? null);
+  const certHash = pairing?.certHash ?? null;
+  const access = await serverAccess(options, { url, certHash });
   const server = { url, access, pairing };
   const secretFile = await openSeed(all, { card, store }, server);
   const network = networkFor(options, store);

@@ -71,6 +71,8 @@ interface InitFacts {
 export class Contact {
   readonly #options: ContactOptions;
   readonly #link: SealedLink;
+  /** One copy of a card's key, for all logins; or the node's own. */
+  readonly #key: Secret;
   readonly #introduced = Promise.withResolvers<NodeFacts>();
   readonly #met = Promise.withResolvers<void>();
   readonly #accepted = Promise.withResolvers<void>();
@@ -85,6 +87,7 @@ export class Contact {
 
   constructor(options: ContactOptions) {
     this.#options = options;
+    this.#key = options.nodeKey ?? new Secret(options.card.key);
     // Whoever waits for one of them hears of a refusal; nobody has to.
     for (const { promise } of [this.#introduced, this.#met, this.#accepted]) {
       promise.catch(() => {});
@@ -147,6 +150,7 @@ export class Contact {
   /** Hangs up. */
   async close(): Promise<void> {
     await this.#link.stop();
+    if (this.#options.nodeKey === null) this.#key.wipe();
   }
 
   #start(): void {
@@ -160,13 +164,13 @@ export class Contact {
   }
 
   #credentials() {
-    const { card, nodeKey, pinned = null } = this.#options;
-    const key = nodeKey?.reveal() ?? card.key;
+    const { card, pinned = null } = this.#options;
+    const key = this.#key.reveal();
     return {
       cid: card.cid,
       username: publicKey(key).toHex(),
       password: makeToken(key, Math.floor(Date.now() / 1000)),
-      staticKey: new Secret(key),
+      staticKey: this.#key,
       pinned,
       hello: (transcript: Uint8Array) => this.#hello(transcript),
     };

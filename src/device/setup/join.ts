@@ -63,7 +63,7 @@ export async function joinNode(all: ToJoin): Promise<CardPairing> {
   checkAskable(all);
   const contact = new Contact({
     url,
-    access: await serverAccess(options, certHash),
+    access: await serverAccess(options, { url, certHash }),
     pinned: brokerKey,
     code,
     card,

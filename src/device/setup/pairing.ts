@@ -81,6 +81,8 @@ export class PairingGate implements Gate {
   readonly #options: GateOptions;
   #pairing: CardPairing | null;
   #later: readonly Change[];
+  /** The owner said no to a node. */
+  #isDeclined = false;
   /** Questions that are open, by the node's key. */
   readonly #open = new Map<string, Promise<void>>();
 
@@ -94,8 +96,11 @@ export class PairingGate implements Gate {
     return this.#pairing?.brokerKey ?? null;
   }
 
+  /** Asked once: who is on the way could go on claiming for ever. */
   mayMeetAnother(): boolean {
-    return this.#options.ask !== null && !this.#options.isYes;
+    const { ask, isYes } = this.#options;
+    return ask !== null && !isYes && !this.#isDeclined &&
+      this.#open.size === 0;
   }
 
   meet(node: Introduction): void | Promise<void> {
@@ -169,6 +174,7 @@ export class PairingGate implements Gate {
     const question = `${capital(who)}.\nThe node's log or terminal shows its ` +
       "fingerprint too. Pair with this node?";
     if (await ask(question)) return this.#pair(key, "the owner");
+    this.#isDeclined = true;
     throw new OwnerError("consent", `Cannot serve the node: ${who}, refused`);
   }
 

@@ -52,6 +52,7 @@
  */
 
 import type { KeyPair } from "../../bitcoin/keys.ts";
+import { describeError } from "../../errors.ts";
 import { isEqualConstantTime, Secret } from "../../crypto/secret.ts";
 import { LONG_NONCE_SIZE } from "../../crypto/xchacha.ts";
 import { deriveStorageKey } from "../../keyderiv/storage_key.ts";
@@ -71,6 +72,7 @@ import {
   sharedSecret,
   STORED_NONCE,
 } from "../../wire/lss_mac.ts";
+import { SIGNER_MESSAGES } from "../../wire/vls.ts";
 import {
   type CardSharing,
   sharingChange,
@@ -137,7 +139,12 @@ const NONCE_SIZE = 32;
  */
 const TIMELESS: ReadonlySet<number> = new Set(
   [
+    REQUESTS.dev_preinit,
     REQUESTS.init,
+    REQUESTS.dev_memleak,
+    SIGNER_MESSAGES.ping,
+    SIGNER_MESSAGES.node_info,
+    SIGNER_MESSAGES.fee_reference,
     REQUESTS.ecdh_req,
     REQUESTS.get_channel_basepoints,
     REQUESTS.get_output_scriptpubkey,
@@ -260,16 +267,16 @@ export class Sharing {
    * Takes a message; false when it is not about storage.
    *
    * @throws {OwnerError} when nothing may be signed with this storage
-   * @throws {NotNow} when it is out of step; the dance may begin anew
-   * @throws {DecodeError} for what cannot be read
+   * @throws {NotNow} for anything else: the dance has to begin anew
    */
   take(name: TopicName, payload: Uint8Array, publish: Publish): boolean {
     if (!NAMES.has(name)) return false;
     try {
       this.#take(decodeFromBroker(payload), publish);
-    } catch (error) {
+    } catch (cause) {
       this.leave();
-      throw error;
+      if (cause instanceof OwnerError || cause instanceof NotNow) throw cause;
+      throw new NotNow(describeError(cause), { cause });
     }
     return true;
   }
@@ -451,9 +458,6 @@ export class Sharing {
   /** Another card was faster. What waits rests on what never was. */
   #giveWay(publish: Publish): void {
     this.leave();
-    this.#options.say(
-      "another card of this node has signed since: its state is taken over",
-    );
     publish(
       "lss-conflict-res",
       encodeFromDevice({ kind: "PutConflictConfirmed" }),

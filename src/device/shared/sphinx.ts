@@ -24,7 +24,7 @@
  */
 
 import { publicKey } from "../../crypto/secp.ts";
-import { describeError } from "../../errors.ts";
+import { DecodeError, describeError } from "../../errors.ts";
 import type { ServerAccess } from "../../mqtt/access.ts";
 import { makeToken } from "../../mqtt/auth.ts";
 import type { TopicName } from "../../mqtt/topics.ts";
@@ -35,6 +35,7 @@ import {
   encodeMessage,
   messageType,
 } from "../../wire/message.ts";
+import { CHAIN_MESSAGES, SIZED_ADD_BLOCK } from "../../wire/txoo.ts";
 import {
   decodeSignerError,
   decodeSignerRequest,
@@ -66,6 +67,8 @@ export interface SessionOptions {
   readonly controls?: Pick<Controls, "take">;
   /** Hears why the connection has to end. */
   readonly end: (ending: Ending) => void;
+  /** Hears that a request was answered. */
+  readonly answered?: () => void;
   readonly watch?: (event: BoxEvent) => void;
 }
 
@@ -116,14 +119,19 @@ export class SphinxSession {
     if (name === "control") return this.#control(payload, publish);
     const { sharing } = this.#options;
     if (sharing.take(name, payload, publish) && name === "lss-conflict") {
-      const reason = "another device has signed since";
-      this.#end({ kind: "again", reason });
+      this.#beginAnew("another device has signed since");
     }
   }
 
   #end(ending: Ending): void {
     this.close();
     this.#options.end(ending);
+  }
+
+  /** At once; but after a pause where nothing was achieved the last time. */
+  #beginAnew(reason: string): void {
+    const kind = this.#expected === null ? "later" : "again";
+    this.#end({ kind, reason });
   }
 
   /** Outside of the numbers: it carries 0 and does not count. */
@@ -146,13 +154,14 @@ export class SphinxSession {
     if (this.#expected !== null && sequence !== this.#expected) {
       const reason =
         `invalid sequence: ${sequence}, expected ${this.#expected}`;
-      return this.#end({ kind: "again", reason });
+      return this.#beginAnew(reason);
     }
     const asked: Last = { sequence, payload, answer: null };
     this.#last = asked;
     this.#serve(request, (answer) => {
       asked.answer = answer;
       this.#expected = (sequence + 1) & 0xffff;
+      this.#options.answered?.();
       publish("vls-res", answer);
     }, publish);
   }
@@ -180,7 +189,8 @@ export class SphinxSession {
     const release = (served: Served) => {
       sharing.release(type, () => send(served));
     };
-    const served = desk.serve(request);
+    const message = plainRequest(request.message);
+    const served = desk.serve({ ...request, message });
     if (!(served instanceof Promise)) return release(served);
     served.then(release).catch((error) => {
       publish("error", errorPayload(describeError(error)));
@@ -196,6 +206,18 @@ export class SphinxSession {
     }).catch((error) => {
       publish("error", errorPayload(describeError(error)));
     });
+  }
+}
+
+/** A block's proof has its size before it there; the signer wants it without. */
+function plainRequest(message: Uint8Array): Uint8Array {
+  if (messageType(message) !== SIZED_ADD_BLOCK.type) return message;
+  try {
+    const block = decodeMessage(SIZED_ADD_BLOCK, message);
+    return encodeMessage(CHAIN_MESSAGES.add_block, block);
+  } catch (error) {
+    if (error instanceof DecodeError) return message; // without a size already
+    throw error;
   }
 }
 
@@ -340,6 +362,7 @@ export class SphinxBox {
       ...(controls === undefined ? {} : { controls }),
       ...(watch === undefined ? {} : { watch }),
       end: (ending) => this.#end(ending),
+      answered: () => this.#link.settle(),
     });
     watch?.("connected");
     say(`connected to ${url}`);

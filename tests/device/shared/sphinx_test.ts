@@ -326,7 +326,7 @@ Deno.test("a conflict is confirmed, then hello from the start; nothing is answer
   player.hear("lss-conflict", PUT_CONFLICT);
   assert.deepEqual(player.out.map(({ name }) => name), ["lss-conflict-res"]);
   assert.equal(player.out[0]?.payload.toHex(), PUT_CONFLICT_CONFIRMED.toHex());
-  assert.equal(player.endings[0]?.kind, "again");
+  assert.equal(player.endings[0]?.kind, "later");
 });
 
 Deno.test("bytes that are no message, and a server that lies, end the connection for a while", () => {

@@ -171,7 +171,10 @@ export function requestOf({ channel, n, t }: Move): SignerInput {
 }
 
 /** What a card knows of a channel: the last number and its transaction. */
-export function lastOf(state: SignerState, channel: number) {
+export function lastOf(
+  state: SignerState,
+  channel: number,
+): Omit<Move, "channel"> {
   const record = state.memory.payment(hashOf(channel));
   if (record === null) return { n: -1, t: -1 };
   const settled = Number(record.settled);
