@@ -22,6 +22,7 @@
  */
 
 import { ActiveBook } from "./broker/active.ts";
+import { ActiveDevice, memberOf } from "./broker/active_device.ts";
 import { bad, printable, readAnswer, replyWith } from "./broker/answers.ts";
 import {
   type Health,
@@ -41,12 +42,7 @@ import type {
   UseOutcome,
 } from "./broker/face.ts";
 import { FeeTelling } from "./broker/fee_telling.ts";
-import {
-  choose,
-  type FleetFacts,
-  type Member,
-  riskOf,
-} from "./broker/fleet.ts";
+import { riskOf } from "./broker/fleet.ts";
 import { HandshakeLimit } from "./broker/handshakes.ts";
 import { linesFor } from "./broker/lines.ts";
 import { answerFor, mayAsk } from "./broker/negotiation.ts";
@@ -64,7 +60,7 @@ import type { Storage } from "./broker/storage.ts";
 import { WaitingNotice } from "./broker/waiting.ts";
 import { WalletKeys } from "./broker/wallet_keys.ts";
 import type { Network } from "./bitcoin/networks.ts";
-import { describeError, SIGNER_ERROR_CODES } from "./errors.ts";
+import { SIGNER_ERROR_CODES } from "./errors.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { checkLogin } from "./mqtt/auth.ts";
 import type { LoginAttempt } from "./mqtt/embedded.ts";
@@ -117,26 +113,6 @@ export interface BrokerOptions {
   readonly metrics?: Metrics;
 }
 
-/** How long a device may still answer when another one is to be asked. */
-const DRAIN_MS = 5_000;
-
-/** How long a device may take to read the storage, or to come back for it. */
-const RESYNC_MS = 20_000;
-
-/** A device that is to be asked when it has read the storage. */
-interface Awaited {
-  readonly cid: string;
-  /** Who was asked before. */
-  readonly from: string | null;
-  readonly timer: ReturnType<typeof setTimeout>;
-}
-
-/** The active device is answering what it has, and then another one is asked. */
-interface Drain {
-  readonly timer: ReturnType<typeof setTimeout>;
-  isOver: boolean;
-}
-
 /** A device that has not answered for this long is worth a line. */
 const SLOW_MS = 10_000;
 
@@ -146,22 +122,13 @@ export class Broker implements BrokerFace {
   readonly #link: DeviceLink;
   readonly #reception: Reception;
   readonly #queue: RequestQueue;
+  readonly #active: ActiveDevice;
   readonly #waiting: WaitingNotice;
-  readonly #fleet: ActiveBook;
   readonly #controls: ControlLine;
   readonly #health: HealthCheck;
   readonly #overview: Overview;
   #preinit: Uint8Array | null = null;
   #wallet: WalletKeys | null = null;
-  #active: Device | null = null;
-  /** Why it is this one, or nobody: a sentence for the operator. */
-  #why = "no device is connected";
-  /** Who is being noted as the active one. */
-  #noting: Device | null = null;
-  /** The active one answers what it has, and gets nothing more. */
-  #drain: Drain | null = null;
-  /** The one that reads the storage, to be asked then. */
-  #awaited: Awaited | null = null;
   readonly #repeats: Repeats;
   readonly #refusals: RefusalLog;
   readonly #fees: FeeTelling;
@@ -175,7 +142,6 @@ export class Broker implements BrokerFace {
     this.#link = link;
     this.#options = options;
     this.metrics = options.metrics ?? new Metrics();
-    this.#fleet = options.active ?? ActiveBook.inMemory();
     this.#repeats = new Repeats(now);
     this.#refusals = new RefusalLog(({ level, text, peer }) =>
       log(level, text, peer)
@@ -216,14 +182,23 @@ export class Broker implements BrokerFace {
       {
         ready: (device) => this.#takeReady(device),
         away: (device) => this.#recall(device),
-        isActive: (device) => device === this.#active,
+        isActive: (device) => device === this.#active.current,
         heard: (device, name, payload) => this.#take(device, name, payload),
         changed: () => this.#noteWaiting(),
       },
     );
+    this.#active = new ActiveDevice({
+      reception: this.#reception,
+      queue: this.#queue,
+      book: options.active ?? ActiveBook.inMemory(),
+      storage,
+      changed: (device) => this.#takeActive(device),
+      chosen: () => this.#noteWaiting(),
+      failed: (text) => this.#logRarely("broken", "active", text),
+    });
     this.#health = new HealthCheck({
       now,
-      obstacle: () => this.#active === null ? this.#why : null,
+      obstacle: () => this.#active.current === null ? this.#active.why : null,
       nodeId: () => book.current?.identity.nodeId ?? null,
       ask: (message) => this.#askOurselves(message),
       metrics: this.metrics,
@@ -250,8 +225,7 @@ export class Broker implements BrokerFace {
     this.#refusals.close();
     this.#reception.close();
     this.#controls.close();
-    this.#endDrain();
-    this.#endWait();
+    this.#active.close();
     this.#queue.close();
   }
 
@@ -262,7 +236,7 @@ export class Broker implements BrokerFace {
 
   /** Takes what transactions cost now, for the device's bounds. */
   takeFeeReference(reference: FeeReference): void {
-    this.#fees.take(reference, this.#active);
+    this.#fees.take(reference, this.#active.current);
   }
 
   // ---------------------------------------------------- the lightningd side
@@ -275,7 +249,7 @@ export class Broker implements BrokerFace {
     for (const { level, text } of linesFor(row.type, message)) log(level, text);
     const isHere = HERE.get(row.type);
     return isHere === undefined
-      ? this.#queue.add(request, this.#asked)
+      ? this.#queue.add(request, this.#active.asked)
       : Promise.resolve(isHere(this, message));
   }
 
@@ -405,7 +379,7 @@ export class Broker implements BrokerFace {
       : replyWith(known);
     // The device has not seen the number.
     this.#queue.settleUnnumbered(pending, answer);
-    this.#pump();
+    this.#active.pump();
     this.#noteWaiting();
   }
 
@@ -430,8 +404,7 @@ export class Broker implements BrokerFace {
     const { current } = this.#options.book;
     if (current !== null) this.#wallet ??= new WalletKeys(current.identity);
     this.#overview.takeReady(device);
-    if (this.#awaited?.cid === device.session.cid) this.#endWait();
-    this.#chooseActive();
+    this.#active.takeReady(device);
   }
 
   #takeReply(device: Device, payload: Uint8Array): void {
@@ -451,7 +424,7 @@ export class Broker implements BrokerFace {
     }
     this.#overview.takeAnswer(pending);
     this.#queue.settle(pending, answer);
-    this.#pump();
+    this.#active.pump();
     this.#noteWaiting();
   }
 
@@ -462,7 +435,7 @@ export class Broker implements BrokerFace {
     how: { readonly isError?: boolean } = {},
   ): void {
     this.#queue.settleIdle(pending, message, how);
-    this.#pump();
+    this.#active.pump();
   }
 
   #answerIn(request: Request, message: Uint8Array): Answer | null {
@@ -501,158 +474,23 @@ export class Broker implements BrokerFace {
     }
     const answer = this.#refusal(pending.request, error);
     this.#queue.settleUnnumbered(pending, answer);
-    this.#pump();
+    this.#active.pump();
     this.#noteWaiting();
   }
 
   // ------------------------------------------------------ who is the active
 
-  #chooseActive(): void {
-    const members = this.#reception.devices.map(memberOf);
-    const choice = choose(members, this.#facts());
-    this.#why = choice.why;
-    const chosen = choice.kind === "nobody"
-      ? null
-      : this.#reception.byCid(choice.cid);
-    switch (choice.kind) {
-      case "keep":
-        this.#endDrain();
-        break;
-      case "activate":
-        if (this.#isDraining() || this.#isHeldBack(choice.cid)) break;
-        this.#activate(chosen);
-        break;
-      case "resync":
-        if (this.#isDraining()) break;
-        this.#await(choice.cid);
-        this.#deactivate();
-        if (chosen !== null) this.#reception.resync(chosen);
-        break;
-      case "nobody":
-        this.#deactivate();
-        break;
-    }
-    this.#pump();
-    this.#noteWaiting();
-  }
-
-  /** Whether another one has to wait until the active one has answered. */
-  #isDraining(): boolean {
-    const device = this.#active;
-    if (device === null || device.inFlight === 0) return false;
-    this.#drain ??= this.#startDrain();
-    return !this.#drain.isOver;
-  }
-
-  #startDrain(): Drain {
-    const timer = setTimeout(() => {
-      drain.isOver = true;
-      this.#chooseActive();
-    }, DRAIN_MS);
-    const drain: Drain = { timer, isOver: false };
-    return drain;
-  }
-
-  #endDrain(): void {
-    if (this.#drain !== null) clearTimeout(this.#drain.timer);
-    this.#drain = null;
-  }
-
-  /** Nobody puts anything into the storage until this one has read it all. */
-  #await(cid: string): void {
-    const from = this.#active?.session.cid ?? this.#awaited?.from ?? null;
-    this.#endWait();
-    const timer = setTimeout(() => {
-      this.#awaited = null;
-      const device = this.#reception.byCid(cid);
-      if (device !== null && device.stage !== "ready") device.isTroubled = true;
-      this.#chooseActive();
-    }, RESYNC_MS);
-    this.#awaited = { cid, from, timer };
-  }
-
-  #endWait(): void {
-    if (this.#awaited !== null) clearTimeout(this.#awaited.timer);
-    this.#awaited = null;
-  }
-
-  /** Whether this one was asked before, and gives way to one that reads. */
-  #isHeldBack(cid: string): boolean {
-    return this.#awaited !== null && this.#awaited.from === cid;
-  }
-
-  /** Who gets what comes now: nobody, while the active one is to change. */
-  get #asked(): Device | null {
-    return this.#drain === null ? this.#active : null;
-  }
-
-  #facts(): FleetFacts {
-    const { lastActive, preferred } = this.#fleet.current;
-    return {
-      active: this.#active?.session.cid ?? null,
-      lastActive,
-      preferred,
-      storageRevision: this.#options.storage?.revision ?? null,
-    };
-  }
-
-  /** Durably noted first: then it may have requests. */
-  #activate(device: Device | null): void {
-    if (device === null || this.#noting === device) return;
-    this.#stopActive();
-    this.#noting = device;
-    const { cid } = device.session;
-    this.#fleet.activate({ cid, isStored: device.isStored })
-      .then(() => this.#setActive(device))
-      .catch((error) => {
-        if (this.#noting === device) this.#noting = null;
-        this.#why = `cannot note which device signs: ${describeError(error)}`;
-        this.#logRarely("broken", "active", this.#why);
-      });
-  }
-
-  #setActive(device: Device): void {
-    if (this.#noting !== device) return;
-    this.#noting = null;
-    const isReady = device.stage === "ready" &&
-      this.#reception.byCid(device.session.cid) === device;
-    const choice = choose(
-      this.#reception.devices.map(memberOf),
-      this.#facts(),
-    );
-    const isChosen = choice.kind === "activate" &&
-      choice.cid === device.session.cid;
-    if (!isReady || !isChosen) return this.#chooseActive();
-    this.#active = device;
-    this.#why = choice.why;
+  /** Another device is asked from now on, or none. */
+  #takeActive(device: Device | null): void {
     this.#health.forget();
     this.#overview.takeActive(device);
-    this.#tellActive();
-    this.#proveNode(device);
-    this.#queue.pump(device);
-    this.#noteWaiting();
-  }
-
-  /** The one that was asked so far gets nothing more. */
-  #stopActive(): void {
-    const before = this.#active;
-    if (before === null) return;
-    this.#deactivate();
-    // What it still has under way must not reach the storage after the new one.
-    this.#reception.resync(before);
-  }
-
-  #deactivate(): void {
-    this.#noting = null;
-    this.#endDrain();
-    const before = this.#active;
-    if (before === null) return;
-    this.#active = null;
-    this.#health.forget();
-    this.#fees.withdraw();
-    this.chain.detach();
-    this.#queue.recall(before);
-    this.#overview.takeActive(null);
+    if (device === null) {
+      this.#fees.withdraw();
+      this.chain.detach();
+    } else {
+      this.#tellActive(device);
+      this.#proveNode(device);
+    }
   }
 
   /**
@@ -673,27 +511,19 @@ export class Broker implements BrokerFace {
   }
 
   /** Tells the active device what the broker itself has to say. */
-  #tellActive(): void {
-    this.#fees.tell(this.#active);
+  #tellActive(device: Device): void {
+    this.#fees.tell(device);
     const { current } = this.#options.book;
     const { network } = this.#reception;
-    if (this.#active === null || current === null || network === null) {
-      return this.chain.detach();
-    }
-    this.chain.attach(this.#active, current.identity, network);
+    if (current === null || network === null) return;
+    this.chain.attach(device, current.identity, network);
   }
 
   /** What a device has not answered is somebody else's, or nobody's. */
   #recall(device: Device): void {
     this.#controls.end(device);
-    if (this.#noting === device) this.#noting = null;
-    if (device === this.#active) {
-      this.#overview.takeLoss();
-      this.#deactivate();
-    } else {
-      this.#queue.recall(device);
-    }
-    this.#chooseActive();
+    if (device === this.#active.current) this.#overview.takeLoss();
+    this.#active.takeAway(device);
   }
 
   /** Asks the active device something that nobody but us wants to know. */
@@ -710,16 +540,16 @@ export class Broker implements BrokerFace {
     };
     const row = REQUESTS.sign_message;
     const request = { requester, row, message, signal };
-    return this.#queue.add(request, this.#asked, options);
+    return this.#queue.add(request, this.#active.asked, options);
   }
 
   // -------------------------------------------------- the operator's side
 
   snapshot(): StatusSnapshot {
     return this.#overview.snapshot({
-      active: this.#active,
-      why: this.#why,
-      facts: this.#facts(),
+      active: this.#active.current,
+      why: this.#active.why,
+      facts: this.#active.facts,
     });
   }
 
@@ -754,11 +584,10 @@ export class Broker implements BrokerFace {
   ): Promise<UseOutcome> {
     const device = this.#reception.byCid(cid);
     if (device === null) return { kind: "unknown" };
-    const risk = riskOf(memberOf(device), this.#facts());
+    const risk = riskOf(memberOf(device), this.#active.facts);
     if (risk !== null && !isForced) return { kind: "refused", reason: risk };
-    await this.#fleet.prefer({ cid, isForced: risk !== null });
-    this.#chooseActive();
-    return { kind: "done", text: this.#why };
+    await this.#active.prefer({ cid, isForced: risk !== null });
+    return { kind: "done", text: this.#active.why };
   }
 
   /** What the chain's follower knows, for whoever looks. */
@@ -775,13 +604,6 @@ export class Broker implements BrokerFace {
     this.#logRarely("unusual", `${host} ${reason.replace(/\d+/g, "#")}`, text);
   }
 
-  /** Sends what may be sent; a device that is drained makes room for the next. */
-  #pump(): void {
-    this.#queue.pump(this.#asked);
-    const isDrained = this.#drain !== null && this.#active?.inFlight === 0;
-    if (isDrained) this.#chooseActive();
-  }
-
   #logRarely(level: LogLevel, kind: string, text: string): void {
     const line = this.#repeats.filter(kind, text);
     if (line !== null) this.#options.log(level, line);
@@ -792,7 +614,7 @@ export class Broker implements BrokerFace {
     this.#overview.noteChange();
     const isInit = this.#reception.isInitOpen;
     if (this.#queue.size === 0 && !isInit) return this.#waiting.stop();
-    if (this.#active === null) {
+    if (this.#active.current === null) {
       this.#waiting.start("device", (waited) => this.#absence(waited));
     } else {
       const isLater = true;
@@ -808,17 +630,22 @@ export class Broker implements BrokerFace {
     const whom = book.current === null
       ? "a signer device to pair with"
       : `signer ${book.current.identity.nodeId.toHex()}`;
-    return `waiting for ${whom} on ${address()}: ${what}${more}${waited}`;
+    const isHere = this.#reception.devices.some(({ stage }) =>
+      stage === "ready"
+    );
+    const why = isHere ? `; ${this.#active.why}` : "";
+    return `waiting for ${whom} on ${address()}: ${what}${more}${waited}${why}`;
   }
 
   /** The device is there and does not answer: says so once it is long. */
   #slowness(): string | null {
     const { oldest, size } = this.#queue;
-    if (oldest === undefined || this.#active === null) return null;
+    const { current } = this.#active;
+    if (oldest === undefined || current === null) return null;
     const age = this.#options.now() - oldest.askedAt;
     if (age < SLOW_MS) return null;
     const more = size > 1 ? ` and ${size - 1} more` : "";
-    return `device ${describeDevice(this.#active)} has not answered ` +
+    return `device ${describeDevice(current)} has not answered ` +
       `${oldest.request.row.name}${more} for ${Math.round(age / 1000)} s`;
   }
 }
@@ -846,15 +673,3 @@ const HERE: ReadonlyMap<number, HereAnswerer> = new Map<number, HereAnswerer>([
       broker.checkPubkey(message, REQUESTS.check_bip86_pubkey),
   ],
 ]);
-
-/** What the choice among devices needs to know of one. */
-function memberOf(device: Device): Member {
-  const { session: { cid }, stage, storage, isStored, isTroubled } = device;
-  return {
-    cid,
-    isReady: stage === "ready",
-    isStored,
-    revision: storage?.revision ?? null,
-    isTroubled,
-  };
-}

@@ -239,7 +239,10 @@ async function certificateOf(
 }
 
 /** What the server of mqtt_url wants to see. @throws {ConfigError} */
-async function accessOf(config: Config, url: string): Promise<ServerAccess> {
+export async function accessOf(
+  config: Config,
+  url: string,
+): Promise<ServerAccess> {
   const { mqtt_user, mqtt_password } = config;
   const utf8 = new TextEncoder();
   const [ca, cert, key] = await Promise.all([
@@ -272,7 +275,7 @@ function checkUnderTls(config: Config, url: string, access: ServerAccess) {
   throw new ConfigError(
     name,
     config[name].source,
-    `a file for TLS, and mqtt_url is not under TLS`,
+    "a file for TLS, with an mqtt_url that is not under TLS",
     "an mqtt_url that begins with mqtts or wss",
   );
 }

@@ -14,7 +14,9 @@ import {
   showAddress,
   showText,
 } from "../../src/cli/config.ts";
+import { accessOf } from "../../src/cli/meeting.ts";
 import { ConfigError } from "../../src/errors.ts";
+import { makeCertificate } from "../../src/mqtt/certificate.ts";
 
 /** Loads from a file's text and an environment. */
 function load(
@@ -216,5 +218,31 @@ Deno.test("Addresses are host and port, IPv6 in brackets", () => {
   ) {
     const { key } = failure({ env: { REMOTE_HSMD_MQTT_LISTEN: text } });
     assert.equal(key, "mqtt_listen", text);
+  }
+});
+
+Deno.test("A certificate for a server without TLS is an error, not left unused", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const { cert, key } = await makeCertificate(["localhost"], Date.now());
+    await Deno.writeTextFile(`${folder}/cert`, cert);
+    await Deno.writeTextFile(`${folder}/key`, key);
+    for (const name of ["mqtt_ca", "mqtt_cert", "mqtt_key"] as const) {
+      const file = `${folder}/${name === "mqtt_key" ? "key" : "cert"}`;
+      const env = { [environmentName(name)]: file };
+      await assert.rejects(
+        accessOf(load({ env }), "mqtt://mqtt.example.org"),
+        (error) => error instanceof ConfigError && error.key === name,
+      );
+    }
+    const env = {
+      [environmentName("mqtt_cert")]: `${folder}/cert`,
+      [environmentName("mqtt_key")]: `${folder}/key`,
+    };
+    const access = await accessOf(load({ env }), "mqtts://mqtt.example.org");
+    assert.equal(access.cert, cert);
+    assert.deepEqual(await accessOf(load({}), "mqtt://mqtt.example.org"), {});
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 });

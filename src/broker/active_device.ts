@@ -1,0 +1,282 @@
+/**
+ * The device that is asked, and the way from one to the next.
+ *
+ * Who it should be is a function (`fleet.ts`); this acts on it:
+ *
+ * | to be done | how |
+ * | --- | --- |
+ * | another one is chosen | the active one answers what it has, for 5 s at most, and gets nothing more |
+ * | it has to read the storage first | nobody is asked meanwhile, for 20 s at most |
+ * | it may be asked | durably noted first (`active.ts`) |
+ *
+ * What it does not do: know what is asked, or who may be a device.
+ *
+ * @module
+ */
+
+import { describeError } from "../errors.ts";
+import type { ActiveBook } from "./active.ts";
+import type { Device } from "./device.ts";
+import {
+  choose,
+  type FleetFacts,
+  type Member,
+  type Preference,
+} from "./fleet.ts";
+import type { RequestQueue } from "./queue.ts";
+import type { Reception } from "./reception.ts";
+import type { Storage } from "./storage.ts";
+
+/** What it works with. */
+export interface ActiveDeviceOptions {
+  readonly reception: Reception;
+  readonly queue: RequestQueue;
+  readonly book: ActiveBook;
+  readonly storage: Storage | null;
+  /** Another device is asked from now on, or none. */
+  readonly changed: (device: Device | null) => void;
+  /** A choice was made, whatever came of it. */
+  readonly chosen: () => void;
+  /** It could not be noted which device signs. */
+  readonly failed: (text: string) => void;
+}
+
+/** How long a device may still answer when another one is to be asked. */
+const DRAIN_MS = 5_000;
+/** How long a device may take to read the storage, or to come back for it. */
+const RESYNC_MS = 20_000;
+
+/** The active device is answering what it has, and then another one is asked. */
+interface Drain {
+  readonly timer: ReturnType<typeof setTimeout>;
+  isOver: boolean;
+}
+
+/** A device that is to be asked when it has read the storage. */
+interface Awaited {
+  readonly cid: string;
+  /** Who was asked before. */
+  readonly from: string | null;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
+/** Which device is asked. */
+export class ActiveDevice {
+  readonly #options: ActiveDeviceOptions;
+  #current: Device | null = null;
+  #why = "no device is connected";
+  /** Who is being noted as the active one. */
+  #noting: Device | null = null;
+  /** The active one answers what it has, and gets nothing more. */
+  #drain: Drain | null = null;
+  /** The one that reads the storage, to be asked then. */
+  #awaited: Awaited | null = null;
+
+  constructor(options: ActiveDeviceOptions) {
+    this.#options = options;
+  }
+
+  /** The active device; null while nobody is. */
+  get current(): Device | null {
+    return this.#current;
+  }
+
+  /** Who gets what comes now: nobody, while the active one is to change. */
+  get asked(): Device | null {
+    return this.#drain === null ? this.#current : null;
+  }
+
+  /** Why it is this one, or nobody: a sentence for the operator. */
+  get why(): string {
+    return this.#why;
+  }
+
+  /** What the choice is made of, besides the devices. */
+  get facts(): FleetFacts {
+    const { book, storage } = this.#options;
+    const { lastActive, preferred } = book.current;
+    return {
+      active: this.#current?.session.cid ?? null,
+      lastActive,
+      preferred,
+      storageRevision: storage?.revision ?? null,
+    };
+  }
+
+  /** Stops timers. */
+  close(): void {
+    this.#endDrain();
+    this.#endWait();
+  }
+
+  /** A device may be asked. */
+  takeReady({ session }: Device): void {
+    if (this.#awaited?.cid === session.cid) this.#endWait();
+    this.choose();
+  }
+
+  /** A device left, or begins anew. */
+  takeAway(device: Device): void {
+    if (this.#noting === device) this.#noting = null;
+    if (device === this.#current) this.#deactivate();
+    else this.#options.queue.recall(device);
+    this.choose();
+  }
+
+  /** The operator wants this one. */
+  async prefer(preferred: Preference): Promise<void> {
+    await this.#options.book.prefer(preferred);
+    this.choose();
+  }
+
+  /** Sends what may be sent; a device that is drained makes room for the next. */
+  pump(): void {
+    this.#options.queue.pump(this.asked);
+    const isDrained = this.#drain !== null && this.#current?.inFlight === 0;
+    if (isDrained) this.choose();
+  }
+
+  /** Chooses anew, and acts on it. */
+  choose(): void {
+    const { reception, chosen: told } = this.#options;
+    const choice = this.#choice();
+    this.#why = choice.why;
+    const chosen = choice.kind === "nobody"
+      ? null
+      : reception.byCid(choice.cid);
+    switch (choice.kind) {
+      case "keep":
+        this.#endDrain();
+        break;
+      case "activate":
+        if (this.#isDraining() || this.#isHeldBack(choice.cid)) break;
+        this.#activate(chosen);
+        break;
+      case "resync":
+        if (this.#isDraining()) break;
+        this.#await(choice.cid);
+        this.#deactivate();
+        if (chosen !== null) reception.resync(chosen);
+        break;
+      case "nobody":
+        this.#deactivate();
+        break;
+    }
+    this.pump();
+    told();
+  }
+
+  #choice(): ReturnType<typeof choose> {
+    const members = this.#options.reception.devices.map(memberOf);
+    return choose(members, this.facts);
+  }
+
+  /** Whether another one has to wait until the active one has answered. */
+  #isDraining(): boolean {
+    const device = this.#current;
+    if (device === null || device.inFlight === 0) return false;
+    this.#drain ??= this.#startDrain();
+    return !this.#drain.isOver;
+  }
+
+  #startDrain(): Drain {
+    const timer = setTimeout(() => {
+      drain.isOver = true;
+      this.choose();
+    }, DRAIN_MS);
+    const drain: Drain = { timer, isOver: false };
+    return drain;
+  }
+
+  #endDrain(): void {
+    if (this.#drain !== null) clearTimeout(this.#drain.timer);
+    this.#drain = null;
+  }
+
+  /** Nobody puts anything into the storage until this one has read it all. */
+  #await(cid: string): void {
+    const from = this.#current?.session.cid ?? this.#awaited?.from ?? null;
+    this.#endWait();
+    const timer = setTimeout(() => {
+      this.#awaited = null;
+      const device = this.#options.reception.byCid(cid);
+      if (device !== null && device.stage !== "ready") device.isTroubled = true;
+      this.choose();
+    }, RESYNC_MS);
+    this.#awaited = { cid, from, timer };
+  }
+
+  #endWait(): void {
+    if (this.#awaited !== null) clearTimeout(this.#awaited.timer);
+    this.#awaited = null;
+  }
+
+  /** Whether this one was asked before, and gives way to one that reads. */
+  #isHeldBack(cid: string): boolean {
+    return this.#awaited !== null && this.#awaited.from === cid;
+  }
+
+  /** Durably noted first: then it may have requests. */
+  #activate(device: Device | null): void {
+    if (device === null || this.#noting === device) return;
+    this.#stopActive();
+    this.#noting = device;
+    const { cid } = device.session;
+    const { book, failed } = this.#options;
+    book.activate({ cid, isStored: device.isStored })
+      .then(() => this.#setActive(device))
+      .catch((error) => {
+        if (this.#noting === device) this.#noting = null;
+        this.#why = `cannot note which device signs: ${describeError(error)}`;
+        failed(this.#why);
+      });
+  }
+
+  #setActive(device: Device): void {
+    if (this.#noting !== device) return;
+    this.#noting = null;
+    const { reception, queue, changed, chosen } = this.#options;
+    const isReady = device.stage === "ready" &&
+      reception.byCid(device.session.cid) === device;
+    const choice = this.#choice();
+    const isChosen = choice.kind === "activate" &&
+      choice.cid === device.session.cid;
+    if (!isReady || !isChosen) return this.choose();
+    this.#current = device;
+    this.#why = choice.why;
+    changed(device);
+    queue.pump(device);
+    chosen();
+  }
+
+  /** The one that was asked so far gets nothing more. */
+  #stopActive(): void {
+    const before = this.#current;
+    if (before === null) return;
+    this.#deactivate();
+    // What it still has under way must not reach the storage after the new one.
+    this.#options.reception.resync(before);
+  }
+
+  #deactivate(): void {
+    this.#noting = null;
+    this.#endDrain();
+    const before = this.#current;
+    if (before === null) return;
+    this.#current = null;
+    this.#options.changed(null);
+    this.#options.queue.recall(before);
+  }
+}
+
+/** What the choice among devices needs to know of one. */
+export function memberOf(device: Device): Member {
+  const { session: { cid }, stage, storage, isStored, isTroubled } = device;
+  return {
+    cid,
+    isReady: stage === "ready",
+    isStored,
+    revision: storage?.revision ?? null,
+    isTroubled,
+  };
+}
