@@ -15,8 +15,9 @@
  * //~ The hard part of a remote signer is not the signing, it is the line going
  * //~ dead in mid-sentence. We tried "ask again after ten seconds" on paper, as
  * //~ others do: it needs a guess of how slow a device may be, and punishes the
- * //~ slow with more work. So nothing here has a time-out. A connection ends, that
- * //~ is an event, and what was unanswered is asked again. Next: mqtt/embedded.ts.
+ * //~ slow with more work. So nothing here has a time-out. A connection ends,
+ * //~ that is an event, and what was unanswered is asked again. Next:
+ * //~ broker/queue.ts.
  *
  * @module
  */
@@ -584,6 +585,9 @@ export class Broker implements BrokerFace {
   ): Promise<UseOutcome> {
     const device = this.#reception.byCid(cid);
     if (device === null) return { kind: "unknown" };
+    if (device.stage === "connected" || device.stage === "pairing") {
+      return { kind: "refused", reason: `${cid} is not let in` };
+    }
     const risk = riskOf(memberOf(device), this.#active.facts);
     if (risk !== null && !isForced) return { kind: "refused", reason: risk };
     await this.#active.prefer({ cid, isForced: risk !== null });

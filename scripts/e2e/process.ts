@@ -72,7 +72,6 @@ export class Process implements AsyncDisposable {
       .pipeThrough(new TextLineStream());
     for await (const line of lines) {
       this.lines.push(line);
-      if (Deno.env.get("E2E_LOGS")) Deno.writeTextFileSync(`${Deno.env.get("E2E_LOGS")}/${this.name.replaceAll(/\W+/g, "_")}`, line + "\n", { append: true }); // TMPDEBUG
       for (const waiter of this.#waiters) {
         if (waiter.pattern.test(line)) waiter.resolve(line);
       }

@@ -19,7 +19,7 @@ import {
   payBothWays,
   payOne,
   readLogs,
-  startAlice,
+  startPaired,
   type Step,
   stopNodes,
 } from "./steps.ts";
@@ -46,6 +46,10 @@ const FIRST = "card";
 const SECOND = "second";
 const PAYMENT = 1_000_000;
 
+async function startAlice({ alice }: World): Promise<string> {
+  return await startPaired(alice, await withHold(alice));
+}
+
 async function startBob({ bob }: World): Promise<string> {
   await bob.makeSeed();
   await bob.share(FIRST);
@@ -64,27 +68,15 @@ const BLOCKS = 3;
 const MOST_ANSWERING_MS = 10_000;
 
 /**
- * Payments of hers are on their way, one to her comes, lightningd itself wants a
- * signature, and blocks are found.
+ * Payments are under way both ways and are let go of meanwhile, lightningd itself
+ * wants a signature, and blocks are found.
  */
 async function stayAway(world: World): Promise<string> {
   const { alice, bob, bitcoin } = world;
-  await bob.cli("hold", "on");
-  const labels = Array.from({ length: HELD }, (_, i) => `held ${i}`);
-  const outgoing: Promise<string>[] = [];
-  for (const label of labels) {
-    outgoing.push(alice.pay(await bob.invoice(label, PAYMENT)));
-  }
-  await until("payments to be held", async () => {
-    const [channel] = await bob.channels();
-    const htlcs = channel === undefined ? [] : list(channel, "htlcs");
-    return htlcs.length === HELD ? true : undefined;
-  });
-  const toHer = await alice.invoice("while away", PAYMENT);
+  const asked = await holdPayments(world);
   await alice.killSoftkey();
   const left = performance.now();
-  const asked = [...outgoing, bob.pay(toHer)];
-  await bob.cli("hold", "off");
+  for (const node of [alice, bob]) await node.cli("hold", "off");
   for (let i = 0; i < BLOCKS; i++) {
     await new Promise((resolve) => setTimeout(resolve, AWAY / BLOCKS));
     await bitcoin.mine(1);
@@ -102,6 +94,29 @@ async function stayAway(world: World): Promise<string> {
   await payOne(alice, bob, PAYMENT);
   return `away for ${seconds(away)}, ${asked.length} asks answered ` +
     `${seconds(answering)} after its start, the channel is open`;
+}
+
+/** Payments both ways that their payees have and do not take. */
+async function holdPayments({ alice, bob }: World): Promise<Promise<string>[]> {
+  const paid: Promise<string>[] = [];
+  for (const [from, to] of [[alice, bob], [bob, alice]] as const) {
+    await to.cli("hold", "on");
+    for (let i = 0; i < HELD; i++) {
+      const invoice = await to.invoice(`held ${from.name} ${i}`, PAYMENT);
+      paid.push(from.pay(invoice));
+    }
+  }
+  for (const node of [alice, bob]) {
+    await until(`${node.name}'s payments to be held`, async () => {
+      const [channel] = await node.channels();
+      const htlcs = channel === undefined ? [] : list(channel, "htlcs");
+      const isStill = htlcs.every((htlc) =>
+        /(SENT|RCVD)_ADD_ACK_REVOCATION/.test(text(htlc, "state"))
+      );
+      return htlcs.length === 2 * HELD && isStill ? true : undefined;
+    });
+  }
+  return paid;
 }
 
 async function signed({ alice }: World): Promise<string> {

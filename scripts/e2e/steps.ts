@@ -5,7 +5,7 @@
  */
 
 import { find, number, text } from "./json.ts";
-import type { Node } from "./node.ts";
+import type { Node, StartOptions } from "./node.ts";
 import { until } from "./process.ts";
 import { mine, processesOf, type World } from "./world.ts";
 
@@ -51,16 +51,23 @@ export const STEPS: readonly Step[] = [
   { title: "read the logs", run: readLogs },
 ];
 
-/** Her softkey is paired by the string, while lightningd waits for a signer. */
-export async function startAlice({ alice }: World): Promise<string> {
-  await alice.makeSeed();
-  const starting = alice.startLightningd({ pairing: "code" });
-  const { lightningd } = alice;
+async function startAlice({ alice }: World): Promise<string> {
+  return await startPaired(alice);
+}
+
+/** Its softkey is paired by the string, while lightningd waits for a signer. */
+export async function startPaired(
+  node: Node,
+  options: StartOptions = {},
+): Promise<string> {
+  await node.makeSeed();
+  const starting = node.startLightningd({ ...options, pairing: "code" });
+  const { lightningd } = node;
   await Promise.race([starting, lightningd.line(/waiting for a signer/)]);
-  const said = await alice.pair();
-  alice.startSoftkey();
+  const said = await node.pair();
+  node.startSoftkey();
   await starting;
-  return `${alice.id}; ${said}`;
+  return `${node.id}; ${said}`;
 }
 
 async function startBob({ bob }: World): Promise<string> {

@@ -45,6 +45,8 @@ export interface ActiveDeviceOptions {
 const DRAIN_MS = 5_000;
 /** How long a device may take to read the storage, or to come back for it. */
 const RESYNC_MS = 20_000;
+/** When it is tried again to note who is active. */
+const RETRY_MS = 5_000;
 
 /** The active device is answering what it has, and then another one is asked. */
 interface Drain {
@@ -71,6 +73,9 @@ export class ActiveDevice {
   #drain: Drain | null = null;
   /** The one that reads the storage, to be asked then. */
   #awaited: Awaited | null = null;
+  /** Until it is tried again to note who is active. */
+  #retry: ReturnType<typeof setTimeout> | null = null;
+  #isClosed = false;
 
   constructor(options: ActiveDeviceOptions) {
     this.#options = options;
@@ -105,8 +110,11 @@ export class ActiveDevice {
 
   /** Stops timers. */
   close(): void {
+    this.#isClosed = true;
     this.#endDrain();
     this.#endWait();
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#retry = null;
   }
 
   /** A device may be asked. */
@@ -201,9 +209,23 @@ export class ActiveDevice {
       this.#awaited = null;
       const device = this.#options.reception.byCid(cid);
       if (device !== null && device.stage !== "ready") device.isTroubled = true;
+      this.#giveUp(cid);
       this.choose();
     }, RESYNC_MS);
     this.#awaited = { cid, from, timer };
+  }
+
+  /** It would hold the others up each time that it comes back. */
+  #giveUp(cid: string): void {
+    const { book, failed } = this.#options;
+    if (book.current.preferred?.cid !== cid) return;
+    failed(
+      `${cid} did not read the storage within ${RESYNC_MS / 1000} s and is ` +
+        `not waited for any more; to try again: use ${cid}`,
+    );
+    book.prefer(null).catch((error) =>
+      failed(`cannot note which device is wanted: ${describeError(error)}`)
+    );
   }
 
   #endWait(): void {
@@ -211,9 +233,12 @@ export class ActiveDevice {
     this.#awaited = null;
   }
 
-  /** Whether this one was asked before, and gives way to one that reads. */
+  /**
+   * Whether this one was asked before, and gives way to one that reads. Once a
+   * third one is asked there is nothing left to give way for.
+   */
   #isHeldBack(cid: string): boolean {
-    return this.#awaited !== null && this.#awaited.from === cid;
+    return this.#current === null && this.#awaited?.from === cid;
   }
 
   /** Durably noted first: then it may have requests. */
@@ -226,10 +251,21 @@ export class ActiveDevice {
     book.activate({ cid, isStored: device.isStored })
       .then(() => this.#setActive(device))
       .catch((error) => {
-        if (this.#noting === device) this.#noting = null;
+        if (this.#noting !== device) return;
+        this.#noting = null;
         this.#why = `cannot note which device signs: ${describeError(error)}`;
         failed(this.#why);
+        this.#chooseLater();
       });
+  }
+
+  /** A full disk tells nobody that there is room again. */
+  #chooseLater(): void {
+    if (this.#isClosed) return;
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null;
+      this.choose();
+    }, RETRY_MS);
   }
 
   #setActive(device: Device): void {

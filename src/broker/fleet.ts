@@ -34,6 +34,13 @@
  *
  * What it does not do: act. It is a function of what is known.
  *
+ * //~ A second device with the same seed is not a spare until it knows what the
+ * //~ first one signed; before that it is the thief's best friend. Most of this
+ * //~ file therefore says no, and all of it is one function of what is known, so
+ * //~ that tests can make devices leave and come back in orders that nobody
+ * //~ would think of. Next: broker/storage/session.ts, where that knowledge
+ * //~ comes from.
+ *
  * @module
  */
 

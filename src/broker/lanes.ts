@@ -121,7 +121,9 @@ export class Lanes<T extends Waiting> {
 /** The lane as which one counts that has waited in its own for so long. */
 function rankAfter(lane: number, waitedMs: number): number {
   if (lane <= COMMITMENT) return lane;
-  return Math.max(COMMITMENT, lane - Math.floor(waitedMs / RISE_MS));
+  // A clock that stepped back lets nobody fall.
+  const risen = Math.max(0, Math.floor(waitedMs / RISE_MS));
+  return Math.max(COMMITMENT, lane - risen);
 }
 
 function isBefore(a: Waiting, b: Waiting): boolean {

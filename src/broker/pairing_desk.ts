@@ -225,6 +225,18 @@ export class PairingDesk {
     }
   }
 
+  /** As what a device is paired that has shown that it is the node. */
+  pairedAs(
+    session: DeviceSession,
+    hello: NativeHello | null,
+    nodeId: string,
+  ): PairedDevice | null {
+    const { devices } = this.#options;
+    if (hello === null) return devices.byNodeKey(nodeId);
+    const cardKey = provenCard(session, hello);
+    return cardKey === null ? null : devices.byCardKey(cardKey);
+  }
+
   #judgeCode(
     { cid }: DeviceSession,
     cardKey: string | null,

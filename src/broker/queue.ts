@@ -20,6 +20,11 @@
  * window of 1 (Sphinx) restarts when it sees a gap; for it a number is changed
  * where keeping it would make one.
  *
+ * //~ First come, first served sounds fair and is a way to lose a channel: a
+ * //~ stranger's handshake would stand before the revocation that keeps a thief
+ * //~ out. So requests have a class, and what protects money goes first. Next:
+ * //~ broker/reception.ts, where somebody comes who could answer.
+ *
  * @module
  */
 

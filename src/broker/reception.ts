@@ -18,6 +18,12 @@
  * What it does not do: ask a ready device anything (`../broker.ts`), choose
  * between several (`fleet.ts`).
  *
+ * //~ Anybody can connect and say hello; a door is for that. What counts is
+ * //~ proved, step by step: a key by the handshake, a card by its signature, the
+ * //~ node by the keys in the init reply. lightningd hears of a device only
+ * //~ after the last of these, because what it has heard once it does not
+ * //~ forget. Next: broker/fleet.ts, for when there are two.
+ *
  * @module
  */
 
@@ -129,6 +135,8 @@ const INIT_SEQUENCE = 0;
 const LONGEST_LED = 40;
 /** What the light of a softkey is called while its owner is needed. */
 const ALARM_LED = "alarm";
+/** All that a device may say before its owner has consented. */
+const TO_PAIR: readonly TopicName[] = ["paired", "bye"];
 /** What is the business of a device's storage session. */
 const TO_STORAGE: readonly TopicName[] = [
   "init-1-res",
@@ -220,11 +228,12 @@ export class Reception {
   }
 
   /** Ends a connection, and says why in the log. */
-  reject({ cid, from }: DeviceSession, reason: string): void {
+  reject(session: DeviceSession, reason: string): void {
+    const { cid, from } = session;
     const text = `device ${cid} at ${from} refused: ${reason}`;
     this.#options.logRarely("unusual", `${cid} ${reason}`, text);
-    const session = this.byCid(cid)?.session;
-    if (session !== undefined) this.#options.link.drop(session);
+    // Not the connection that took its name since.
+    if (this.#devices.has(session)) this.#options.link.drop(session);
   }
 
   /** Ends what devices have with the storage. */
@@ -244,6 +253,7 @@ export class Reception {
   #take(device: Device, name: TopicName, payload: Uint8Array): void {
     // Nor has whoever was not let in.
     if (device.stage === "connected") return;
+    if (this.#isPairing(device) && !TO_PAIR.includes(name)) return;
     if (TO_STORAGE.includes(name)) return this.#store(device, name, payload);
     switch (name) {
       case "init-3-res":
@@ -511,6 +521,11 @@ export class Reception {
     if (current !== null) checkIdentity(current.identity, identity);
     else checkNodeId(self, identity);
     await desk.remember(
+      device.session,
+      device.hello,
+      identity.nodeId.toHex(),
+    );
+    device.paired ??= desk.pairedAs(
       device.session,
       device.hello,
       identity.nodeId.toHex(),

@@ -6,6 +6,10 @@
  * file in its place; so no change is lost and no reader sees half of one. It is
  * read anew each time: what a command changed holds from the next question on.
  *
+ * Somebody may spoil it by hand while the broker serves, and a broker that ends
+ * takes the node with it. So a file that could be read once and cannot be now
+ * says what it said last, and lets nobody change it.
+ *
  * What it does not do: know what is in the file.
  *
  * @module
@@ -33,6 +37,8 @@ export class SharedFile<T> {
   readonly #format: FileFormat<T>;
   /** The value of one without a path. */
   #value: T;
+  /** What the file said when it could be read last. */
+  #readable: { readonly value: T } | null = null;
   /** Changes of this process come one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -47,15 +53,20 @@ export class SharedFile<T> {
     return this.path === null || this.#text(this.path) !== null;
   }
 
-  /** What it says now. @throws {ConfigError} for what cannot be read */
+  /**
+   * What it says now, or said when it could be read last.
+   *
+   * @throws {ConfigError} for what could never be read
+   */
   read(): T {
     if (this.path === null) return this.#value;
-    const text = this.#text(this.path);
-    if (text === null) return this.#format.empty;
     try {
-      return this.#format.parse(text);
-    } catch (cause) {
-      throw unreadable(this.path, describeError(cause));
+      const value = this.#parse(this.path);
+      this.#readable = { value };
+      return value;
+    } catch (error) {
+      if (this.#readable === null) throw error;
+      return this.#readable.value;
     }
   }
 
@@ -90,12 +101,22 @@ export class SharedFile<T> {
       mode: 0o600,
     });
     await lock.lock(true);
-    const before = this.read();
+    const before = this.#parse(this.path);
     const after = edit(before);
     if (after === before) return after;
     const content = new TextEncoder().encode(this.#format.format(after));
     await replaceFile(this.path, content);
     return after;
+  }
+
+  #parse(path: string): T {
+    const text = this.#text(path);
+    if (text === null) return this.#format.empty;
+    try {
+      return this.#format.parse(text);
+    } catch (cause) {
+      throw unreadable(path, describeError(cause));
+    }
   }
 
   #text(path: string): string | null {

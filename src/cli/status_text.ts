@@ -20,6 +20,7 @@ import {
   countWords,
   headlineOf,
   HEARTBEAT_WORDS,
+  nodeName,
   plain,
   ROLE_WORDS,
   shortKey,
@@ -59,12 +60,11 @@ function row(name: string, text: string): string {
 
 function nodeLines(status: StatusSnapshot, now: number): readonly string[] {
   const { node, counts, handshakes } = status;
-  const key = node.nodeId ?? "no device paired";
   const paired = node.pairedAt === null
     ? ""
     : `, paired ${showClock(node.pairedAt, now)}`;
   return [
-    row("node", `${key}${paired}`),
+    row("node", `${nodeName(node)}${paired}`),
     row("network", node.network ?? "not known before lightningd's init"),
     row("devices at", node.address),
     ...chainLines(status.chain, now),

@@ -14,6 +14,7 @@ import type {
   DeviceStatus,
   HandshakeStatus,
   HeartbeatStatus,
+  NodeStatus,
   StatusSnapshot,
 } from "../broker/status.ts";
 
@@ -102,8 +103,10 @@ function isHeldBack({ role, stage }: DeviceStatus): boolean {
   return role === "held" && stage === "ready";
 }
 
-function whomFor({ node: { nodeId, pairing } }: StatusSnapshot): string {
+function whomFor({ node }: StatusSnapshot): string {
+  const { nodeId, pairing, pairedAt } = node;
   if (nodeId !== null) return "waiting for a device";
+  if (pairedAt !== null) return "waiting for a paired device";
   return pairing === "code"
     ? "no device is paired yet (remote_hsmd_mqtt pair): waiting"
     : "waiting for a first device";
@@ -148,13 +151,21 @@ export function countOf(count: number, what: string): string {
   return `${count === 0 ? "no" : count} ${many}`;
 }
 
+/** Whose signer it is, or why that is not known. */
+export function nodeName({ nodeId, pairedAt }: NodeStatus): string {
+  if (nodeId !== null) return nodeId;
+  return pairedAt === null
+    ? "no device paired"
+    : "not known before a device shows its keys";
+}
+
 /** Whom the node's requests went to; the broker knows many an answer itself. */
 export function countWords({ requests, answered }: CountStatus): string {
   const byDevice = `${answered} answered by a device`;
   const others = requests - answered;
   return others === 0
     ? byDevice
-    : `${byDevice}, ${others} needed none or still wait`;
+    : `${byDevice}, ${others} by the broker itself or not yet`;
 }
 
 /** What strangers begin with the node. */

@@ -8,7 +8,7 @@
  *
  * //~ A device dials out, so that it works behind any router and nothing on it
  * //~ listens. What it hears on the line it hands to the signer and it publishes
- * //~ the answer: that is all it does. Next: signer/handle.ts.
+ * //~ the answer: that is all it does. Next: device/sealed_link.ts.
  *
  * @module
  */

@@ -40,9 +40,9 @@ import { complain, write } from "./terminal.ts";
 
 const HELP = `softkey: a signer device for a Core Lightning node, in software.
 
-Start here: softkey run --broker mqtt://HOST:PORT --card DIR
-asks you whether to pair with that node, makes a seed with you, and
-serves the node.
+Start here: remote_hsmd_mqtt pair shows a string at the node;
+softkey pair --card DIR 'STRING' asks you whether to pair with that
+node, and softkey run --card DIR makes a seed with you and serves it.
 
   softkey run      serve a node; with a card without a seed, set it up
   softkey pair     consent to a node, to serve it later: 'STRING' as

@@ -18,6 +18,11 @@
  * What it does not do: decide whether the key that it met is the right one
  * where none is pinned; the owner compares fingerprints.
  *
+ * //~ The other end of the seal holds one thought: what is not sealed is a hint.
+ * //~ A refused login, another key, a wish to begin anew, anybody on the way can
+ * //~ say those. So they cost a new connection and some patience, and never make
+ * //~ a device give up or trust somebody else. Next: signer/handle.ts.
+ *
  * @module
  */
 

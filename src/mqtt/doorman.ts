@@ -30,8 +30,8 @@ import type { PacketGuard } from "./packet_guard.ts";
 
 /** Length of a turn, in milliseconds. */
 export const TURN_MS = 20;
-/** Let in during one turn: 200 in a second. */
-export const PER_TURN = 4;
+/** Let in during one turn, 100 in a second: each may cost a millisecond or two. */
+export const PER_TURN = 2;
 /** Dropped during one turn because they said nothing. */
 export const DROPS_PER_TURN = 20;
 /** From the start of a connection to its CONNECT, as the original has it. */

@@ -24,6 +24,12 @@
  *
  * What it does not do: decide who is served. It proves which key a device has.
  *
+ * //~ TLS ends at the MQTT server, and whoever runs that could ask our signer
+ * //~ for signatures. So the seal goes all the way to the device, and the server
+ * //~ carries it as a post office carries letters. Nothing was invented for it:
+ * //~ BOLT 8 is what the node speaks with its peers anyway, and it comes with
+ * //~ test vectors. Next: mqtt/embedded.ts, the post office.
+ *
  * @module
  */
 
@@ -86,7 +92,7 @@ const STRANGER_LIMIT = 64 * 1_024;
 const MOST_PEERS = { own: 2_000, shared: 256 };
 /** Handshakes: of one client, and of all together. Each costs milliseconds. */
 const ACTS = {
-  ofOne: { most: 30, ms: 10_000 },
+  ofOne: { most: 100, ms: 10_000 },
   ofAll: { most: 200, ms: 10_000 },
 };
 

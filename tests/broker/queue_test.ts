@@ -88,6 +88,21 @@ class World {
     return this.queue.add({ requester, row, message, signal }, device);
   }
 
+  /** Asks what can wait. */
+  askIdle(device: Device): Promise<Uint8Array | null> {
+    const requester = {
+      peerId: NOBODY,
+      dbid: 0n,
+      permissions: 0n,
+      isMaster: true,
+    };
+    const row = REQUESTS.sign_message;
+    const message = new Uint8Array(6).fill(9);
+    const { signal } = new AbortController();
+    const request = { requester, row, message, signal };
+    return this.queue.addIdle(request, device);
+  }
+
   /** The device answers the request `n`. */
   answer(device: Device, n: number, answer = DONE): void {
     const pending = this.held(device, n);
@@ -385,21 +400,27 @@ Deno.test("What can wait goes when nothing else is there, and not beside an excl
   const world = new World();
   const device = world.connect();
   void world.ask("get_per_commitment_point", 1, device);
-  const row = REQUESTS.sign_message;
-  const message = new Uint8Array(6).fill(9);
-  const { signal } = new AbortController();
-  const requester = {
-    peerId: NOBODY,
-    dbid: 0n,
-    permissions: 0n,
-    isMaster: true,
-  };
-  void world.queue.addIdle({ requester, row, message, signal }, device);
+  void world.askIdle(device);
   const turn = world.queue.addExclusive(device, () => true);
   world.answer(device, 1);
   assert.equal(world.sentTo(device).length, 1);
   turn.done();
   assert.equal(world.sentTo(device).length, 2);
+});
+
+Deno.test("What can wait and a Sphinx device refuses uses up no number, and an answer does", () => {
+  const world = new World();
+  const device = world.connect(SPHINX);
+  for (const isError of [true, true, false, false]) {
+    void world.askIdle(device);
+    const idle = world.queue.firstOf(device);
+    assert.ok(idle);
+    world.queue.settleIdle(idle, new Uint8Array(2), { isError });
+  }
+  void world.ask("get_per_commitment_point", 1, device);
+  const [first = 0, ...rest] = world.sequences.get(device) ?? [];
+  const offsets = rest.map((sequence) => sequence - first);
+  assert.deepEqual(offsets, [0, 0, 1, 2]);
 });
 
 Deno.test("A Sphinx device that takes over from a native one sees no gap", () => {

@@ -104,6 +104,29 @@ Deno.test("status --watch prints again when something changed", () =>
     })
   ));
 
+Deno.test("use takes the beginning of a name, where only one device has it", () =>
+  inFolder((cwd) =>
+    withBroker(cwd, async (face) => {
+      const [device] = QUIET.devices;
+      assert.ok(device);
+      const names = ["0123aa", "0123bb"];
+      const devices = names.map((cid) => ({ ...device, cid }));
+      face.change({ ...QUIET, devices });
+      face.useOutcome = { kind: "done", text: "chosen" };
+      const use = (name: string) => run({ args: ["use", name], cwd });
+      const { code, stdout } = await use("0123b");
+      assert.deepEqual([code, stdout], [0, "chosen\n"]);
+      assert.deepEqual(face.used, [{ cid: "0123bb", isForced: false }]);
+      for (const [name, pattern] of [["0123", /any of/], ["4", /want one/]]) {
+        const refused = await use(String(name));
+        assert.equal(refused.code, 2);
+        assert.match(refused.stderr, new RegExp(pattern ?? "none"));
+        assert.match(refused.stderr, /0123aa, 0123bb/);
+      }
+      assert.equal(face.used.length, 1);
+    })
+  ));
+
 /** Lines of a stream, one at a time. */
 function linesOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();

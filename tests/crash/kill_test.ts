@@ -50,9 +50,11 @@ function seeded(seed: number): Random {
 }
 
 /** Bytes of a login up to its init reply, about. */
-const LOGIN_BYTES = 1_300;
-/** How an answer of a softkey shows in the stream. */
-const ANSWER = new TextEncoder().encode("/vls-res");
+const LOGIN_BYTES = 1_900;
+/** How whatever a softkey says shows in the stream: it is sealed. */
+const SAID = new TextEncoder().encode("/sealed-res").toHex();
+/** Two acts, hello, the light, the init reply: what comes next is an answer. */
+const SAID_BEFORE = 6;
 
 /** When a connection is cut. */
 interface Cut {
@@ -79,8 +81,9 @@ function nextCut(random: Random): Cut {
   return { bytes: bytes(kind < 0.7 ? 1_500 : 12_000), isAfterAnswer: true };
 }
 
-function isIn(chunk: Uint8Array, wanted: Uint8Array): boolean {
-  return chunk.toHex().includes(wanted.toHex());
+/** How often a softkey says something in a chunk. */
+function saidIn(chunk: Uint8Array): number {
+  return chunk.toHex().split(SAID).length - 1;
 }
 
 /** Carries bytes between softkey and broker, and cuts at a byte. */
@@ -131,6 +134,7 @@ class CuttingProxy implements AsyncDisposable {
     const { bytes, isAfterAnswer } = this.#nextCut();
     let left = bytes;
     let isCounting = !isAfterAnswer;
+    let said = 0;
     const end = () => {
       near.destroy();
       far.destroy();
@@ -141,7 +145,8 @@ class CuttingProxy implements AsyncDisposable {
       from.on("error", end).on("close", end);
       from.on("data", (chunk: Uint8Array) => {
         if (left <= 0) return;
-        isCounting ||= from === near && isIn(chunk, ANSWER);
+        if (from === near) said += saidIn(chunk);
+        isCounting ||= said > SAID_BEFORE;
         if (!isCounting) return void to.write(chunk);
         const part = chunk.subarray(0, left);
         left -= chunk.length;

@@ -22,9 +22,22 @@
  *
  * Nothing goes to a device between lss-res and lss-msg: some restart then.
  *
- * Facts: sphinx-key broker/src/lss.rs, sphinx-rs lss-connector/src/signer.rs.
+ * Signers of before 2024, and those in web pages and phones, have not heard of
+ * PutConflict. What all of them start over for is a gap in the numbers of
+ * requests, so one that does not confirm the conflict is shown a gap; one that
+ * does not begin anew even then loses its connection.
+ *
+ * Facts: sphinx-key broker/src/lss.rs, sphinx-rs lss-connector/src/signer.rs,
+ * vls-mqtt/app/src/signer.ts.
  *
  * What it does not do: send init or requests; choose which device is asked.
+ *
+ * //~ A signer without a disk keeps its memory with the one whom it trusts
+ * //~ least: us. That works because each entry carries a MAC and a version that
+ * //~ only rises, and because no answer leaves before its write is durable. The
+ * //~ hard case is a write that was made and whose receipt got lost; repeating
+ * //~ it must look like a success and a stranger's write must not. Next:
+ * //~ mqtt/sealed_sessions.ts.
  *
  * @module
  */
@@ -37,7 +50,10 @@ import {
   type LssFromBroker,
   type LssFromDevice,
 } from "../../wire/lss.ts";
+import { encodeMessage } from "../../wire/message.ts";
 import type { LogLevel } from "../../wire/status.ts";
+import { NOBODY } from "../../wire/types.ts";
+import { encodeSignerRequest, SIGNER_MESSAGES } from "../../wire/vls.ts";
 import {
   type LssEntry,
   type PutOutcome,
@@ -81,6 +97,12 @@ export const START_MS = 5_000;
 /** How long until the storage is tried again: doubled each time. */
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 10_000;
+/** In this time a device that knows of conflicts confirms one. */
+const CONFIRM_MS = 1_000;
+/** In this time it begins anew, or leaves to do so. */
+const RESTART_MS = 15_000;
+/** Two numbers after one another that are never one apart. */
+const GAP: readonly number[] = [0xffff, 0x7fff];
 /** Messages of a device that wait for the one before to be stored. */
 const WAITING_MESSAGES = 64;
 
@@ -120,6 +142,8 @@ export class StorageSession {
   /** Held while the device starts. */
   #turn: Turn | null = null;
   #isReached = true;
+  /** The device knows of the conflict. */
+  #isConfirmed = false;
 
   constructor(options: StorageSessionOptions) {
     this.#options = options;
@@ -202,6 +226,7 @@ export class StorageSession {
       case "VlsMuts":
         return this.#takeChanges(message);
       case "PutConflictConfirmed":
+        this.#isConfirmed = true;
         return this.#note("debug", "starts over");
       default:
         return unreachable(message);
@@ -306,8 +331,34 @@ export class StorageSession {
   #turnBack(): void {
     this.#state = "behind";
     this.#revision = null;
+    this.#isConfirmed = false;
     this.#say("lss-conflict", { kind: "PutConflict" });
     if (this.#options.dialect === "native") this.start();
+    else this.#insist(this.#round.signal);
+  }
+
+  /** Until it begins anew, or leaves: either ends the round. */
+  async #insist(round: AbortSignal): Promise<void> {
+    const pause = this.#options.pause ?? waitFor;
+    await pause(CONFIRM_MS, round);
+    if (round.aborted) return;
+    if (!this.#isConfirmed) this.#showGap();
+    await pause(RESTART_MS, round);
+    if (!round.aborted) this.#fail("does not start over after a conflict");
+  }
+
+  #showGap(): void {
+    this.#note("debug", "does not know of conflicts, is shown a gap");
+    const message = encodeMessage(SIGNER_MESSAGES.ping, {
+      id: 0,
+      message: new Uint8Array(),
+    });
+    for (const sequence of GAP) {
+      this.#options.send(
+        "vls",
+        encodeSignerRequest({ sequence, peerId: NOBODY, dbid: 0n, message }),
+      );
+    }
   }
 
   /** Puts until it is known what became of it; null when that is nobody's now. */

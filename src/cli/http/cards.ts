@@ -21,6 +21,7 @@ import {
   countWords,
   HEARTBEAT_WORDS,
   type Level,
+  nodeName,
   ROLE_WORDS,
   showMs,
   strangerWords,
@@ -32,7 +33,7 @@ import { ageOf, card, clockOf, foreign, keyOf, rowOf } from "./pieces.ts";
 /** Whose signer it is. */
 export function nodeWords({ node, at }: StatusSnapshot): Html {
   const key = node.nodeId === null
-    ? html`<span class="soft">no device paired</span>`
+    ? html`<span class="soft">${nodeName(node)}</span>`
     : html`<span>node ${keyOf(node.nodeId)}</span>`;
   const paired = node.pairedAt === null
     ? NOTHING

@@ -288,13 +288,19 @@ function strangerAt(url: string, cid: string): never {
   );
 }
 
-function refusedBy({ url, nodeKey, code }: ContactOptions): OwnerError {
+function refusedBy(
+  { url, nodeKey, code, access }: ContactOptions,
+): OwnerError {
   if (code !== undefined) {
+    // The refusal is the same, whoever gives it.
+    const wantsUser = access?.user === undefined
+      ? ", or the server there is not the node's own and wants --mqtt-user"
+      : `, or the server there does not know the user ${access.user}`;
     return new OwnerError(
       "rightNode",
       `The node at ${url} refuses this card: the pairing string has expired ` +
-        "or was used, or the clocks of both differ; want a new one " +
-        "(remote_hsmd_mqtt pair on the node)",
+        `or was used, or the clocks of both differ${wantsUser}; want a new ` +
+        "string (remote_hsmd_mqtt pair on the node)",
     );
   }
   const who = nodeKey === null

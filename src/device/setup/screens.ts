@@ -229,7 +229,10 @@ export function doneScreen(plan: Plan, candidate: Candidate): string[] {
 
 function nextLine({ node }: Plan): string[] {
   return node === null
-    ? ["Next: softkey run --broker URL --card DIR serves a node with it."]
+    ? [
+      "Next: softkey pair --card DIR 'STRING', with the string that",
+      "remote_hsmd_mqtt pair shows, then softkey run --card DIR.",
+    ]
     : ["Next: the node is answered."];
 }
 

@@ -33,10 +33,16 @@ function headline(status: StatusSnapshot): readonly [string, string] {
 Deno.test("one sentence says in what state the node's signer is", () => {
   const { chain } = QUIET;
   assert.ok(chain !== null);
-  const unpaired = { ...ABANDONED.node, nodeId: null };
+  const paired = { ...ABANDONED.node, nodeId: null };
+  const unpaired = { ...paired, pairedAt: null };
   const none = { count: 0, oldestAt: null, first: [] };
   const rows: readonly (readonly [StatusSnapshot, string, string])[] = [
     [QUIET, "good", "softkey-1 signs since <clock>"],
+    [
+      { ...ABANDONED, node: paired },
+      "bad",
+      "waiting for a paired device since <clock>: 3 requests",
+    ],
     [ABANDONED, "bad", "waiting for a device since <clock>: 3 requests"],
     [
       { ...ABANDONED, waiting: none },

@@ -36,6 +36,7 @@ import {
 import { sharedSecret } from "../../../src/wire/lss_mac.ts";
 import { decodeMessage, encodeMessage } from "../../../src/wire/message.ts";
 import { NOBODY, type NodeId } from "../../../src/wire/types.ts";
+import { CHAIN_MESSAGES, SIZED_ADD_BLOCK } from "../../../src/wire/txoo.ts";
 import {
   decodeSignerResponse,
   encodeSignerRequest,
@@ -317,6 +318,23 @@ Deno.test("a refusal is text and 01 on error, and its number may come again", ()
   assert.match(new TextDecoder().decode(said?.payload), /9999/);
   assert.equal(player.ask("vls", ping(6))[0]?.name, "vls-res");
   assert.deepEqual(player.endings, []);
+});
+
+Deno.test("a block's proof is the same with its size before it, as these brokers write it", () => {
+  const player = readyPlayer();
+  const header = new Uint8Array(80);
+  // One attestation, and it is cut.
+  const proof = Uint8Array.of(1, 0, 0, 0, 2, 2, 2);
+  const [sized, plain] = [SIZED_ADD_BLOCK, CHAIN_MESSAGES.add_block]
+    .map((row) => encodeMessage(row, { header, proof }))
+    .map((message) => {
+      const fields = { sequence: 5, peerId: NOBODY, dbid: 0n, message };
+      const [said] = player.ask("vls", encodeSignerRequest(fields));
+      assert.equal(said?.name, "error");
+      return new TextDecoder().decode(said?.payload);
+    });
+  assert.equal(sized, plain);
+  assert.match(sized ?? "", /attestations\.0/);
 });
 
 Deno.test("a conflict is confirmed, then hello from the start; nothing is answered", () => {
