@@ -17,10 +17,8 @@ import { WalletKeys } from "../../src/broker/wallet_keys.ts";
 import { publicKey } from "../../src/crypto/secp.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { makeToken } from "../../src/mqtt/auth.ts";
-import { encodeHello } from "../../src/wire/control.ts";
 import { REPLIES, REQUESTS } from "../../src/wire/hsmd.ts";
 import { encodeMessage } from "../../src/wire/message.ts";
-import type { PubKey } from "../../src/wire/types.ts";
 import {
   FakeNode,
   identityOfSeed,

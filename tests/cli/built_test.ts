@@ -76,7 +76,7 @@ Deno.test({
       }
       const help = await run({ program: softkey, args: ["--help"], env });
       assert.equal(help.code, 0, help.stderr);
-      assert.match(help.stdout, /softkey run --broker/);
+      assert.match(help.stdout, /softkey pair --card/);
       const [recording] = recordingsIn("vectors");
       assert.ok(recording !== undefined);
       const outcome = await playWholePath(recording, {
