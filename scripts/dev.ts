@@ -117,7 +117,11 @@ async function runLightningd(
         `--subdaemon=hsmd:${broker}`,
         ...args,
       ],
-      env: { ...withDeno(), REMOTE_HSMD_MQTT_LISTEN: `127.0.0.1:${port}` },
+      env: {
+        ...withDeno(),
+        REMOTE_HSMD_MQTT_LISTEN: `127.0.0.1:${port}`,
+        REMOTE_HSMD_PAIRING: "first",
+      },
     }).spawn().status;
     return code;
   } finally {

@@ -87,18 +87,21 @@ export class Doorman implements Disposable {
   hold(caller: Caller): void {
     const { stream } = caller;
     const hear = (chunk: Uint8Array) => this.#hear(waiting, chunk);
-    const forget = () => this.#forget(waiting);
+    const leave = () => {
+      this.#forget(waiting);
+      stream.destroy();
+    };
     const waiting: Waiting = {
       ...caller,
       said: [],
       until: this.#now() + PATIENCE_MS,
       detach: () => {
-        stream.off("data", hear).off("end", forget).off("close", forget);
+        stream.off("data", hear).off("end", leave).off("close", leave);
       },
     };
     this.#waiting.add(waiting);
     stream.on("error", () => {}); // a close follows
-    stream.on("data", hear).on("end", forget).on("close", forget);
+    stream.on("data", hear).on("end", leave).on("close", leave);
     this.#schedule();
   }
 

@@ -537,6 +537,17 @@ Deno.test("A clock that steps back keeps no window shut", () => {
   assert.equal(world.sentTo(device).length, 2 * NATIVE.window);
 });
 
+Deno.test("A clock that steps back puts nobody behind strangers", () => {
+  const world = new World();
+  void world.ask("sign_message", 1, null, { as: "master" });
+  world.now -= 60_000;
+  void world.ask("ecdh_req", 2, null, { as: "connectd" });
+  const device = world.connect();
+  world.queue.pump(device);
+  answerAll(world, device);
+  assert.deepEqual(world.sentTo(device), [1, 2]);
+});
+
 Deno.test("A Sphinx device gets one request at a time, however long it takes", () => {
   const world = new World();
   const device = world.connect(SPHINX);

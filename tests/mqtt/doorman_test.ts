@@ -86,7 +86,11 @@ Deno.test("Who left while it waited takes nobody's turn", async () => {
   using door = new Door();
   const streams = Array.from({ length: 20 }, (_, i) => door.come(`${i}`));
   for (const stream of streams) say(stream, WORDS);
-  for (const stream of streams.slice(PER_TURN + 1)) stream.emit("close");
+  const left = streams.slice(PER_TURN + 1);
+  for (const [i, stream] of left.entries()) {
+    stream.emit(i % 2 === 0 ? "close" : "end");
+  }
+  assert.ok(left.every(({ destroyed }) => destroyed));
   await door.clock.pass(TURN_MS);
   assert.deepEqual(door.entered.slice(PER_TURN), [`${PER_TURN}`]);
   assert.equal(door.doorman.size, 0);
