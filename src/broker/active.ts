@@ -76,14 +76,6 @@ export class ActiveBook {
     return this.#change((record) => ({ ...record, preferred }));
   }
 
-  /** A device is not the node's any more: it was unpaired. */
-  forget(cid: string): Promise<void> {
-    return this.#change(({ lastActive, preferred }) => ({
-      lastActive: lastActive?.cid === cid ? null : lastActive,
-      preferred: preferred?.cid === cid ? null : preferred,
-    }));
-  }
-
   /** Resolves when what was told before is durable; null changes nothing. */
   #change(
     make: (record: ActiveRecord) => ActiveRecord | null,
