@@ -54,10 +54,12 @@ import type { PairingDesk, PairingMode } from "./broker/pairing_desk.ts";
 import { type Pending, RequestQueue } from "./broker/queue.ts";
 import { networkIn, Reception } from "./broker/reception.ts";
 import { refusalOf } from "./broker/refusals.ts";
+import { MOST_RESTARTS, SilenceWatch, SILENT_MS } from "./broker/silence.ts";
 import { RefusalLog } from "./broker/refusal_log.ts";
 import { Repeats } from "./broker/repeats.ts";
 import type { StatusSnapshot } from "./broker/status.ts";
 import type { Storage } from "./broker/storage.ts";
+import type { Later } from "./broker/turns.ts";
 import { WaitingNotice } from "./broker/waiting.ts";
 import { WalletKeys } from "./broker/wallet_keys.ts";
 import type { Network } from "./bitcoin/networks.ts";
@@ -112,10 +114,14 @@ export interface BrokerOptions {
   /** Where devices connect, for a person to read. */
   readonly address: () => string;
   readonly metrics?: Metrics;
+  /** Calls something later; a timer where it is absent. */
+  readonly later?: Later;
 }
 
 /** A device that has not answered for this long is worth a line. */
 const SLOW_MS = 10_000;
+/** How long a device may take to prove the node's key. */
+const PROOF_MS = 10_000;
 
 /** Requests in, replies out. */
 export class Broker implements BrokerFace {
@@ -126,12 +132,16 @@ export class Broker implements BrokerFace {
   readonly #active: ActiveDevice;
   readonly #waiting: WaitingNotice;
   readonly #controls: ControlLine;
+  /** What Sphinx devices may have dropped without a word. */
+  readonly #silence: SilenceWatch;
   readonly #health: HealthCheck;
   readonly #overview: Overview;
   #preinit: Uint8Array | null = null;
   #wallet: WalletKeys | null = null;
   readonly #repeats: Repeats;
   readonly #refusals: RefusalLog;
+  /** Ends the wait for the proof of the active device. */
+  #endProof: () => void = () => {};
   readonly #fees: FeeTelling;
   /** The line on which devices are told of blocks. */
   readonly chain: ChainFeed;
@@ -157,6 +167,12 @@ export class Broker implements BrokerFace {
         : { handshakes: new HandshakeLimit({ rate, now }) }),
     });
     this.#controls = new ControlLine({ link, queue: this.#queue });
+    this.#silence = new SilenceWatch({
+      send: (device, frame) => link.send(device.session, "vls", frame),
+      revision: () => storage?.revision ?? null,
+      now,
+      ...(options.later === undefined ? {} : { later: options.later }),
+    });
     this.#fees = new FeeTelling(this.#queue);
     this.chain = new ChainFeed(this.#queue, now);
     this.#waiting = new WaitingNotice((text) => {
@@ -193,9 +209,10 @@ export class Broker implements BrokerFace {
       queue: this.#queue,
       book: options.active ?? ActiveBook.inMemory(),
       storage,
+      heads: book.heads,
       changed: (device) => this.#takeActive(device),
       chosen: () => this.#noteWaiting(),
-      failed: (text) => this.#logRarely("broken", "active", text),
+      failed: (text) => this.#logRarely("broken", text, text),
     });
     this.#health = new HealthCheck({
       now,
@@ -222,10 +239,12 @@ export class Broker implements BrokerFace {
   /** Stops timers. */
   close(): void {
     this.#waiting.stop();
+    this.#endProof();
     this.#options.book.heads?.close();
     this.#refusals.close();
     this.#reception.close();
     this.#controls.close();
+    this.#silence.close();
     this.#active.close();
     this.#queue.close();
   }
@@ -353,7 +372,10 @@ export class Broker implements BrokerFace {
     const { sequence, message } = decodeSignerRequest(frame);
     const type = messageType(message) ?? -1;
     const problem = mayAsk(abilities, dialect.name, type);
-    if (problem === null) return this.#link.send(session, "vls", frame);
+    if (problem === null) {
+      this.#silence.sent(device, sequence);
+      return this.#link.send(session, "vls", frame);
+    }
     const answer = answerFor(abilities, dialect.name, type);
     // Once the queue has noted who has it.
     queueMicrotask(() =>
@@ -373,10 +395,8 @@ export class Broker implements BrokerFace {
   ): void {
     const pending = this.#queue.find(device, sequence);
     if (pending === undefined || pending.take !== null) return;
-    const message = new TextEncoder().encode(problem);
-    const error = { code: SIGNER_ERROR_CODES.refused, message };
     const answer = known === null
-      ? this.#refusal(pending.request, error)
+      ? this.#refusal(pending.request, failure(problem))
       : replyWith(known);
     // The device has not seen the number.
     this.#queue.settleUnnumbered(pending, answer);
@@ -415,6 +435,10 @@ export class Broker implements BrokerFace {
       const text = `${describeDevice(device)}: nobody waits for ${sequence}`;
       return this.#options.log("debug", text);
     }
+    if (this.#silence.isPong(device, message)) {
+      return this.#takeDropped(device, pending);
+    }
+    this.#silence.answered(device);
     if (pending.take !== null) return this.#settleIdle(pending, message);
     const answer = this.#answerIn(pending.request, message);
     if (answer === null) {
@@ -427,6 +451,39 @@ export class Broker implements BrokerFace {
     this.#queue.settle(pending, answer);
     this.#active.pump();
     this.#noteWaiting();
+  }
+
+  /** It answers what came after it, so it has failed and said nothing. */
+  #takeDropped(device: Device, pending: Pending): void {
+    this.#silence.answered(device);
+    const error = failure(
+      `device ${describeDevice(device)} answers, but has said nothing to ` +
+        `this for ${SILENT_MS / 1000} s`,
+    );
+    if (pending.take !== null) {
+      return this.#settleIdle(pending, encodeSignerError(error));
+    }
+    const answer = this.#refusal(pending.request, error);
+    this.#queue.settle(pending, answer);
+    this.#active.pump();
+    this.#noteWaiting();
+  }
+
+  /** What makes a device restart each time is not asked for ever. */
+  #dropPoison(device: Device): void {
+    const pending = this.#queue.firstOf(device);
+    const isPoison = pending !== undefined && pending.take === null &&
+      this.#silence.isLastLoss(device, pending.request);
+    this.#silence.answered(device);
+    if (!isPoison) return;
+    const error = failure(
+      `device ${
+        describeDevice(device)
+      } was asked ${MOST_RESTARTS} times, and ` +
+        "began anew each time",
+    );
+    const answer = this.#refusal(pending.request, error);
+    this.#queue.settleUnnumbered(pending, answer);
   }
 
   /** What the device says of the chain is for whoever tells it of that. */
@@ -465,10 +522,8 @@ export class Broker implements BrokerFace {
       ? this.#queue.firstOf(device)
       : undefined;
     if (pending === undefined) return;
-    const error = {
-      code: SIGNER_ERROR_CODES.refused,
-      message: new TextEncoder().encode(reason),
-    };
+    this.#silence.answered(device);
+    const error = failure(reason);
     if (pending.take !== null) {
       const message = encodeSignerError(error);
       return this.#settleIdle(pending, message, { isError: true });
@@ -483,6 +538,7 @@ export class Broker implements BrokerFace {
 
   /** Another device is asked from now on, or none. */
   #takeActive(device: Device | null): void {
+    this.#endProof();
     this.#health.forget();
     this.#overview.takeActive(device);
     if (device === null) {
@@ -503,7 +559,20 @@ export class Broker implements BrokerFace {
     const challenge = makeChallenge();
     const nodeId = this.#options.book.current?.identity.nodeId;
     if (nodeId === undefined) return;
-    this.#askOurselves(challenge.message, { isUrgent: true }).then((answer) => {
+    // Whoever cannot sign would say nothing, and keep out the one that can.
+    const timer = setTimeout(() => {
+      const reason = `it did not prove its key within ${PROOF_MS / 1000} s`;
+      this.#reception.reject(device.session, reason);
+    }, PROOF_MS);
+    const asking = new AbortController();
+    this.#endProof = () => {
+      clearTimeout(timer);
+      asking.abort();
+    };
+    const { signal } = asking;
+    const how = { isUrgent: true, signal };
+    this.#askOurselves(challenge.message, how).then((answer) => {
+      clearTimeout(timer);
       const problem = problemWith(challenge, answer, nodeId);
       if (problem !== null && answer.kind !== "silence") {
         this.#reception.reject(device.session, problem);
@@ -523,6 +592,7 @@ export class Broker implements BrokerFace {
   /** What a device has not answered is somebody else's, or nobody's. */
   #recall(device: Device): void {
     this.#controls.end(device);
+    this.#dropPoison(device);
     if (device === this.#active.current) this.#overview.takeLoss();
     this.#active.takeAway(device);
   }
@@ -530,9 +600,11 @@ export class Broker implements BrokerFace {
   /** Asks the active device something that nobody but us wants to know. */
   #askOurselves(
     message: Uint8Array,
-    options: { readonly isUrgent?: boolean } = {},
+    { signal = new AbortController().signal, ...options }: {
+      readonly isUrgent?: boolean;
+      readonly signal?: AbortSignal;
+    } = {},
   ): Promise<Answer> {
-    const { signal } = new AbortController();
     const requester = {
       peerId: NOBODY,
       dbid: 0n,
@@ -652,6 +724,12 @@ export class Broker implements BrokerFace {
     return `device ${describeDevice(current)} has not answered ` +
       `${oldest.request.row.name}${more} for ${Math.round(age / 1000)} s`;
   }
+}
+
+/** A refusal in our own words. */
+function failure(reason: string): SignerError {
+  const message = new TextEncoder().encode(reason);
+  return { code: SIGNER_ERROR_CODES.refused, message };
 }
 
 type HereAnswerer = (

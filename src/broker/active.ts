@@ -60,12 +60,13 @@ export class ActiveBook {
    * This device is about to get requests; it may have them once this resolves.
    * The operator's word for a risk was for this one time.
    */
-  activate({ cid, isStored }: Remembered): Promise<void> {
+  activate({ cid, isStored, place = null }: Remembered): Promise<void> {
     return this.#change(({ lastActive, preferred }) => {
       const isSame = lastActive?.cid === cid &&
-        lastActive.isStored === isStored;
+        lastActive.isStored === isStored &&
+        (lastActive.place ?? null) === place;
       return isSame && !preferred?.isForced ? null : {
-        lastActive: { cid, isStored },
+        lastActive: { cid, isStored, ...(place === null ? {} : { place }) },
         preferred: preferred && { cid: preferred.cid, isForced: false },
       };
     });
@@ -116,13 +117,22 @@ function parseRecord(record: unknown): ActiveRecord {
     field(record, "preferred"),
   ];
   return {
-    lastActive: last === null
-      ? null
-      : { cid: text(last, "cid"), isStored: flag(last, "isStored") },
+    lastActive: last === null ? null : {
+      cid: text(last, "cid"),
+      isStored: flag(last, "isStored"),
+      ...placeIn(last),
+    },
     preferred: wish === null
       ? null
       : { cid: text(wish, "cid"), isForced: flag(wish, "isForced") },
   };
+}
+
+/** Absent in what an earlier broker wrote. */
+function placeIn(record: unknown): { readonly place?: string } {
+  const isRecord = typeof record === "object" && record !== null;
+  const value: unknown = isRecord ? Reflect.get(record, "place") : undefined;
+  return typeof value === "string" ? { place: value } : {};
 }
 
 function field(record: unknown, name: string): unknown {

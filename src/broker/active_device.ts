@@ -16,12 +16,14 @@
 
 import { describeError } from "../errors.ts";
 import type { ActiveBook } from "./active.ts";
+import type { CardHeads } from "./card_heads.ts";
 import type { Device } from "./device.ts";
 import {
   choose,
   type FleetFacts,
   type Member,
   type Preference,
+  type Remembered,
 } from "./fleet.ts";
 import type { RequestQueue } from "./queue.ts";
 import type { Reception } from "./reception.ts";
@@ -33,6 +35,8 @@ export interface ActiveDeviceOptions {
   readonly queue: RequestQueue;
   readonly book: ActiveBook;
   readonly storage: Storage | null;
+  /** How far the card had come that signed last; absent: nobody remembers. */
+  readonly heads: Pick<CardHeads, "newest"> | undefined;
   /** Another device is asked from now on, or none. */
   readonly changed: (device: Device | null) => void;
   /** A choice was made, whatever came of it. */
@@ -102,10 +106,23 @@ export class ActiveDevice {
     const { lastActive, preferred } = book.current;
     return {
       active: this.#current?.session.cid ?? null,
-      lastActive,
+      lastActive: lastActive ?? this.#signedBefore(),
       preferred,
       storageRevision: storage?.revision ?? null,
     };
+  }
+
+  /**
+   * Nothing is noted, by an earlier release or because the file is lost, but a
+   * card is remembered that signed: it was the active one.
+   */
+  #signedBefore(): Remembered | null {
+    const { heads, reception } = this.#options;
+    const card = heads?.newest?.card;
+    if (card === undefined) return null;
+    const device = reception.devices.find(({ stand }) => stand?.card === card);
+    const cid = device?.session.cid ?? "the card that signed before";
+    return { cid, isStored: false };
   }
 
   /** Stops timers. */
@@ -248,7 +265,11 @@ export class ActiveDevice {
     this.#noting = device;
     const { cid } = device.session;
     const { book, failed } = this.#options;
-    book.activate({ cid, isStored: device.isStored })
+    book.activate({
+      cid,
+      isStored: device.isStored,
+      place: device.storage?.place ?? null,
+    })
       .then(() => this.#setActive(device))
       .catch((error) => {
         if (this.#noting !== device) return;
@@ -312,6 +333,7 @@ export function memberOf(device: Device): Member {
     cid,
     isReady: stage === "ready",
     isStored,
+    place: storage?.place ?? null,
     revision: storage?.revision ?? null,
     isTroubled,
   };

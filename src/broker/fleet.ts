@@ -52,6 +52,8 @@ export interface Member {
   readonly isReady: boolean;
   /** Its state is in the storage: Sphinx signers, and cards that are shared. */
   readonly isStored: boolean;
+  /** Which storage, as whom, and in which form its state is there. */
+  readonly place?: string | null;
   /** Puts of the storage that it has read; null before its dance, or without one. */
   readonly revision: number | null;
   /** Its resync failed, or it has not answered for too long. */
@@ -63,6 +65,8 @@ export interface Remembered {
   readonly cid: string;
   /** Whether its state was in the storage when it was active. */
   readonly isStored: boolean;
+  /** Where it was: see {@linkcode Member}; absent where nobody noted it. */
+  readonly place?: string | null;
 }
 
 /** What the operator wants. */
@@ -126,10 +130,19 @@ export function riskOf(member: Member, facts: FleetFacts): string | null {
       `what ${lastActive.cid} has signed since, and a peer can take every ` +
       "channel whose newest state it does not know";
   }
-  if (lastActive.isStored) return null;
+  if (lastActive.isStored) return riskOfPlace(member, lastActive);
   return `the state of ${lastActive.cid}, which signed last, is on its own ` +
     `card alone: ${cid} cannot have read it from the storage, and a peer can ` +
     "take every channel whose newest state it does not know";
+}
+
+/** Another server, another client, another form: another memory. */
+function riskOfPlace(member: Member, last: Remembered): string | null {
+  const [here = null, there = null] = [member.place, last.place];
+  if (here === null || there === null || here === there) return null;
+  return `the state of ${member.cid} is stored elsewhere, or in another form, ` +
+    `than that of ${last.cid}, which signed last: it cannot have read that, ` +
+    "and a peer can take every channel whose newest state it does not know";
 }
 
 /** Why a device cannot be active, or null when it may (after a resync). */
@@ -141,6 +154,11 @@ export function barrierOf(member: Member, facts: FleetFacts): string | null {
   if (!isForced && riskOf(member, facts) !== null) {
     const { lastActive } = facts;
     const whose = member.isStored ? lastActive?.cid : cid;
+    if (member.isStored && lastActive?.isStored) {
+      return `${cid} does not take over by itself: its state is stored ` +
+        `elsewhere, or in another form, than that of ${whose}; after a look ` +
+        `at the risk: use ${cid}`;
+    }
     return `${cid} does not take over by itself, since the state of ${whose} ` +
       `is on its own card alone; after a look at the risk: use ${cid}`;
   }

@@ -104,6 +104,11 @@ export class PairingDesk {
       devices.byCardKey(keyHex) !== null || devices.byNodeKey(keyHex) !== null;
   }
 
+  /** Whether the node has another device, should one of them fail. */
+  get hasSeveral(): boolean {
+    return this.#options.devices.devices.length > 1;
+  }
+
   /** When the first of the devices was paired; null while none is. */
   get since(): number | null {
     const { devices } = this.#options.devices;

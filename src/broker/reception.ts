@@ -85,6 +85,7 @@ import {
   type PairingBook,
 } from "./pairing.ts";
 import type { PairingDesk } from "./pairing_desk.ts";
+import { InitWait } from "./start_over.ts";
 import type { Storage } from "./storage.ts";
 import { StorageSession } from "./storage/session.ts";
 
@@ -154,9 +155,21 @@ export class Reception {
   /** Devices are believed one after the other. */
   #welcomes: Promise<void> = Promise.resolve();
 
+  /** Sphinx signers that think about init. */
+  readonly #inits: InitWait;
+
   constructor(options: ReceptionOptions, events: ReceptionEvents) {
     this.#options = options;
     this.#events = events;
+    this.#inits = new InitWait({
+      send: ({ session }, frame) => options.link.send(session, "vls", frame),
+      silent: (device) => {
+        const text = `device ${describeDevice(device)} does not answer init, ` +
+          "is made to start over";
+        options.logRarely("unusual", text, text);
+      },
+      lost: ({ session }) => this.reject(session, "it does not answer init"),
+    });
   }
 
   /** The one that is here longest first. */
@@ -239,6 +252,7 @@ export class Reception {
   /** Ends what devices have with the storage. */
   close(): void {
     for (const { storage } of this.#devices.values()) storage?.end();
+    this.#inits.close();
   }
 
   /** Of one client id the newest connection counts, as for the server. */
@@ -266,6 +280,9 @@ export class Reception {
         return this.#takePaired(device, payload);
       case "bye":
         return this.#options.link.drop(device.session);
+      case "error":
+        this.#takeError(device);
+        return this.#events.heard(device, name, payload);
       default:
         return this.#events.heard(device, name, payload);
     }
@@ -451,6 +468,14 @@ export class Reception {
       this.#sendInit(device, preinit);
     }
     this.#sendInit(device, initFor(device.dialect.name, message));
+    if (device.dialect === SPHINX) this.#inits.begin(device);
+  }
+
+  /** One that kept running takes init for a message about its storage. */
+  #takeError(device: Device): void {
+    const hasKeptRunning = device.dialect === SPHINX &&
+      device.stage === "initialising" && device.storage?.revision === null;
+    if (hasKeptRunning) this.#inits.startOver(device);
   }
 
   #sendInit({ session }: Device, message: Uint8Array): void {
@@ -465,6 +490,7 @@ export class Reception {
 
   #takeInitReply(device: Device, payload: Uint8Array): void {
     if (device.stage !== "initialising" || this.#init === null) return;
+    this.#inits.end(device);
     const { message } = decodeSignerResponse(payload, FRAME_LIMIT);
     switch (messageType(message)) {
       case REPLIES.init_reply_failure.type:
@@ -473,7 +499,8 @@ export class Reception {
         const { code, message: words } = decodeSignerError(message);
         const text = printable(words);
         const isBad = code === SIGNER_ERROR_CODES.badRequest;
-        return this.#answerInit(isBad ? bad(text) : initFailure(text));
+        this.#sayFailure(device, text);
+        return this.#failInit(device, isBad ? bad(text) : initFailure(text));
       }
       default:
         return this.#takeInitSuccess(device, message, this.#init.message);
@@ -482,10 +509,22 @@ export class Reception {
 
   #takeInitFailure(device: Device, message: Uint8Array): void {
     const { errorMessage } = decodeMessage(REPLIES.init_reply_failure, message);
-    const text = `device ${describeDevice(device)} cannot start: ` +
-      printable(errorMessage);
+    this.#sayFailure(device, printable(errorMessage));
+    this.#failInit(device, replyWith(message));
+  }
+
+  #sayFailure(device: Device, reason: string): void {
+    const text = `device ${describeDevice(device)} cannot start: ${reason}`;
     this.#options.logRarely("unusual", text, text);
-    this.#answerInit(replyWith(message));
+  }
+
+  /**
+   * lightningd ends by it: only where no other device could do better, and who
+   * says so has proved to be one.
+   */
+  #failInit({ session }: Device, answer: Answer): void {
+    if (this.#options.desk.hasSeveral || session.key === null) return;
+    this.#answerInit(answer);
   }
 
   #takeInitSuccess(
@@ -501,7 +540,7 @@ export class Reception {
       logRarely("unusual", problem, problem);
       // Older releases do not understand the failure, and say nothing of it.
       if (this.isInitOpen) tell(problem);
-      return this.#answerInit(initFailure(problem));
+      return this.#failInit(device, initFailure(problem));
     }
     if (messageType(message) !== REPLIES.init_reply_v4.type) {
       const found = messageName(messageType(message));
@@ -606,6 +645,7 @@ export class Reception {
   }
 
   #leave(device: Device): void {
+    this.#inits.end(device);
     device.storage?.end();
     device.storage = null;
     device.abilities = null;

@@ -195,3 +195,19 @@ Deno.test("the file of codes has no code in it", () =>
     assert.equal(again.problemOf(CODE, ONE), null);
     assert.notEqual(again.problemOf(CODE, TWO), null);
   }));
+
+Deno.test("a file that is spoiled while it is in use says what it said last, and is not changed", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/devices.json`;
+    const book = await DeviceBook.open(path, null, NOW);
+    await book.add(native(1));
+    assert.equal(book.devices.length, 1);
+    for (const spoiled of ["", '{"devices":[', '{"devices":[{}]}']) {
+      await Deno.writeTextFile(path, spoiled);
+      assert.deepEqual(book.devices, [native(1)]);
+      await assert.rejects(book.add(native(2)), ConfigError);
+      assert.equal(await Deno.readTextFile(path), spoiled);
+    }
+    await Deno.remove(path);
+    assert.deepEqual(book.devices, []); // that is a word
+  }));

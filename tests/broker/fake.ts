@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Broker } from "../../src/broker.ts";
+import { Broker, type BrokerOptions } from "../../src/broker.ts";
 import { DeviceBook } from "../../src/broker/devices.ts";
 import {
   type DeviceIdentity,
@@ -123,6 +123,7 @@ export interface FakeOptions {
   readonly nodeId?: Uint8Array;
   readonly pairing?: PairingMode;
   readonly devices?: DeviceBook;
+  readonly later?: BrokerOptions["later"];
 }
 
 /** What devices know the fake node by: the curve's generator. */
@@ -166,6 +167,7 @@ export class FakeNode implements Disposable {
       now,
       isDeveloper: options.isDeveloper ?? false,
       tokenWindow: options.tokenWindow ?? 300,
+      ...(options.later === undefined ? {} : { later: options.later }),
       address: () => "mqtt://here",
     });
   }

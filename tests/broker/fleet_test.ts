@@ -364,6 +364,28 @@ Deno.test("Whatever comes and goes, one device at most is asked, none that is st
   );
 });
 
+Deno.test("A device whose state is stored elsewhere, or in another form, takes over only by force", () => {
+  const last = { cid: "a", isStored: true, place: "native s c" };
+  const facts = {
+    active: null,
+    lastActive: last,
+    preferred: null,
+    storageRevision: 3,
+  };
+  const other = (place: string | null) => [
+    { ...own("b", { isStored: true, revision: 3 }), isReady: true, place },
+  ];
+  assert.equal(choose(other("native s c"), facts).kind, "activate");
+  // Nobody knows: an earlier broker did not note it.
+  assert.equal(choose(other(null), facts).kind, "activate");
+  for (const place of ["sphinx s c", "native t c", "native s d"]) {
+    assert.equal(choose(other(place), facts).kind, "nobody");
+    const preferred = { cid: "b", isForced: true };
+    const forced = choose(other(place), { ...facts, preferred });
+    assert.equal(forced.kind, "activate");
+  }
+});
+
 // ------------------------------------------------------------------ memory
 
 Deno.test("Who was active last is remembered in a file, and a force is used up", async () => {

@@ -12,6 +12,7 @@
 import assert from "node:assert/strict";
 import { Broker } from "../../src/broker.ts";
 import { ActiveBook } from "../../src/broker/active.ts";
+import type { CardHeads } from "../../src/broker/card_heads.ts";
 import { DeviceBook } from "../../src/broker/devices.ts";
 import { OpenPairingBook } from "../../src/broker/pairing.ts";
 import { PairingCodes } from "../../src/broker/pairing_codes.ts";
@@ -166,9 +167,15 @@ export class Actor {
   #waiting: SignerRequest[] = [];
   #storing: SignerRequest[] | null = null;
   #last: { sequence: number; bytes: string } | null = null;
-  /** Refusals that it was told. */
-  readonly refusals: string[] = [];
+  /** What it was told, the fields of control messages too. */
+  readonly heard: string[] = [];
+  /** How far its card is; null does not say. */
+  generation: bigint | null = null;
+  /** A pairing code that it shows in its hello. */
+  code: Uint8Array | null = null;
   isRestarting = false;
+  /** What it says to init. */
+  initReply: Uint8Array = initReply(IDENTITY);
 
   constructor(node: SeveralNode, number: number, kind: Kind) {
     this.#node = node;
@@ -177,16 +184,22 @@ export class Actor {
     this.kind = kind;
   }
 
+  /** Which card it is. */
+  get card(): string {
+    return this.#card.toString(16).padStart(32, "0");
+  }
+
   get cardKey(): string {
     return keyOf(this.#card).toHex();
   }
 
-  connect(): void {
+  connect({ isProved = true }: { readonly isProved?: boolean } = {}): void {
     if (this.session !== null) return;
     const isSealed = this.kind !== "sphinx";
     this.session = {
       cid: this.cid,
-      key: IDENTITY.nodeId,
+      // Null: a server that is not ours let it in.
+      key: isProved ? IDENTITY.nodeId : null,
       from: "there",
       isSealed,
       transcript: isSealed ? crypto.getRandomValues(new Uint8Array(32)) : null,
@@ -206,6 +219,12 @@ export class Actor {
         cardKey: keyOf(this.#card) as PubKey,
         cardProof: proveCard(secretOf(this.#card), transcript),
         ...(this.kind === "shared" ? { isShared: true } : {}),
+        ...(this.generation === null ? {} : {
+          generation: this.generation,
+          headHash: new Uint8Array(32),
+          cardId: Uint8Array.fromHex(this.card),
+        }),
+        ...(this.code === null ? {} : { pairingCode: this.code }),
       }),
     });
   }
@@ -230,16 +249,13 @@ export class Actor {
   }
 
   receive(name: TopicName, payload: Uint8Array): void {
+    const said = name === "control" ? decodeControl(payload) : null;
+    this.heard.push(...said === null ? [name] : Object.keys(said));
     switch (name) {
-      case "control": {
-        const said = decodeControl(payload)?.refusal;
-        if (said !== undefined) {
-          this.refusals.push(new TextDecoder().decode(said));
-        }
+      case "control":
         return;
-      }
       case "init-3-msg": {
-        const message = initReply(IDENTITY);
+        const message = this.initReply;
         const reply = encodeSignerResponse({ sequence: 0, message });
         this.outbox.push({ name: "init-3-res", payload: reply });
         return;
@@ -320,6 +336,11 @@ export class Actor {
     if (this.#storing !== null || this.#waiting.length === 0) return;
     this.#storing = this.#waiting;
     this.#waiting = [];
+    this.change();
+  }
+
+  /** Has a change stored, asked or not. */
+  change(): void {
     const value = crypto.getRandomValues(new Uint8Array(8));
     const muts = [{ key: HEAD, version: this.known + 1n, value }];
     const clientHmac = this.#node.client.sign(muts);
@@ -375,6 +396,8 @@ export class SeveralNode implements Disposable {
   readonly broker: Broker;
   readonly actors: readonly Actor[];
   readonly devices = DeviceBook.inMemory();
+  readonly codes: PairingCodes;
+  readonly heads: CardHeads;
   readonly active = ActiveBook.inMemory();
   readonly log: string[] = [];
   /** How much the node was answered. */
@@ -382,6 +405,7 @@ export class SeveralNode implements Disposable {
   /** Who was asked this last. */
   readonly askedLast = new Map<number, Actor>();
   readonly open = new Set<number>();
+  #initAnswer: Answer | null = null;
   #asked = 0;
 
   constructor(inner: Storage, serverKey: Uint8Array, kinds: readonly Kind[]) {
@@ -391,12 +415,14 @@ export class SeveralNode implements Disposable {
     this.client.sign = client.sign.bind(client);
     this.actors = kinds.map((kind, i) => new Actor(this, i, kind));
     const now = () => this.clock.now;
+    this.codes = PairingCodes.inMemory(now);
     const book = new OpenPairingBook();
+    this.heads = book.heads;
     const desk = new PairingDesk({
       mode: "code",
       book,
       devices: this.devices,
-      codes: PairingCodes.inMemory(now),
+      codes: this.codes,
       now,
       problem: (text) => this.log.push(text),
     });
@@ -445,8 +471,13 @@ export class SeveralNode implements Disposable {
   /** lightningd's init, and all devices paired. */
   async begin(): Promise<void> {
     for (const actor of this.actors) await this.pair(actor);
-    this.#send(INIT, REQUESTS.init).then(() => {});
+    this.#send(INIT, REQUESTS.init).then((answer) => this.#initAnswer = answer);
     await this.settle();
+  }
+
+  /** What lightningd heard to its init. */
+  get initAnswer(): string {
+    return this.#initAnswer?.kind ?? "nothing";
   }
 
   /** Asks for a channel of its own; checks whose answer it is. */

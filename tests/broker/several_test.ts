@@ -92,8 +92,8 @@ async function take(
 
 const fleets: readonly (readonly Kind[])[] = [
   ["shared", "shared", "shared"],
-  ["sphinx", "sphinx", "shared"],
-  ["own", "shared", "sphinx"],
+  ["sphinx", "sphinx", "sphinx"],
+  ["own", "shared", "shared"],
 ];
 
 for (const kinds of fleets) {
@@ -141,13 +141,6 @@ async function together(node: SeveralNode): Promise<void> {
   assert.equal(node.activeCid, node.actors[0]?.cid);
 }
 
-/** Delivers what all but this one say, until they are quiet. */
-async function withhold(node: SeveralNode, actor: Actor): Promise<void> {
-  actor.isMute = true;
-  await node.quiet();
-  actor.isMute = false;
-}
-
 function three(node: SeveralNode): readonly [Actor, Actor, Actor] {
   const [a, b, c] = node.actors;
   assert.ok(a && b && c);
@@ -171,21 +164,39 @@ Deno.test("A change that arrives after the switch is not stored, and an answer i
       ]);
       await node.broker.use(b.cid, { isForced: false });
       node.clock.advance(); // it had its time to answer
-      await withhold(node, a);
+      for (b.heard.length = 0; !b.heard.includes("vls");) {
+        b.deliver();
+        await node.settle();
+      }
       assert.equal(node.activeCid, b.cid);
-      const { revision } = node.storage;
-      assert.equal(node.open.size, 0); // by the other one
-      const { released } = node;
+      const { released, storage: { revision } } = node;
       a.outbox.unshift(...late);
       a.deliver();
       await node.settle();
       assert.equal(node.storage.revision, revision);
       assert.equal(node.released, released);
+      assert.equal(node.open.size, 1); // it is for the other one to answer
       node.ask();
       await node.drain();
       assert.equal(node.activeCid, b.cid);
     });
   }
+});
+
+Deno.test("A warm device puts nothing into the storage, and the active one goes on", async () => {
+  await withNode(SHARED, async (node) => {
+    await together(node);
+    const [a, b] = three(node);
+    b.hello(); // it has read everything
+    await node.quiet();
+    const { revision } = node.storage;
+    b.change();
+    await node.quiet();
+    assert.equal(node.storage.revision, revision);
+    node.ask();
+    await node.drain();
+    assert.equal(node.activeCid, a.cid);
+  });
 });
 
 Deno.test("A device that was chosen and never reads the storage holds the others up for seconds", async () => {
@@ -252,14 +263,83 @@ Deno.test("A device that says hello again is still one whose state is in the sto
   await withNode(SHARED, async (node) => {
     await together(node);
     const [a, b] = three(node);
+    const noted: boolean[] = [];
+    const activate = node.active.activate.bind(node.active);
+    node.active.activate = (device) => {
+      noted.push(device.isStored);
+      return activate(device);
+    };
     a.hello();
     a.deliver();
     await node.settle();
+    assert.ok(!noted.includes(false));
     a.leave();
     a.isMute = true;
     node.ask();
     await node.drain();
     assert.equal(node.activeCid, b.cid);
     assert.equal(node.active.current.lastActive?.isStored, true);
+  });
+});
+
+Deno.test("A device that cannot be noted as the active one is not asked, and is once it can be", async () => {
+  await withNode(SHARED, async (node) => {
+    const [a] = three(node);
+    let failures = 3;
+    const activate = node.active.activate.bind(node.active);
+    node.active.activate = (device) => {
+      failures -= 1;
+      return failures < 0
+        ? activate(device)
+        : Promise.reject(new Error("no space left"));
+    };
+    a.connect();
+    await node.quiet();
+    assert.equal(node.activeCid, null);
+    for (const actor of node.actors) actor.isMute = actor !== a;
+    node.ask();
+    await node.drain();
+    assert.equal(failures, -1);
+    assert.equal(node.activeCid, a.cid);
+  });
+});
+
+Deno.test("A device that is chosen and comes back too late is not waited for each time", async () => {
+  await withNode(["sphinx", "sphinx", "sphinx"], async (node) => {
+    await together(node);
+    const [a, b] = three(node);
+    await node.broker.use(b.cid, { isForced: false });
+    await node.quiet();
+    assert.ok(b.isRestarting); // it has to read, and restarts for that
+    b.isRestarting = false;
+    b.leave();
+    b.isMute = true;
+    node.ask();
+    await node.drain();
+    assert.equal(node.activeCid, a.cid);
+    assert.equal(node.active.current.preferred, null);
+    b.isMute = false;
+    b.connect();
+    node.ask();
+    await node.quiet();
+    assert.equal(node.activeCid, a.cid);
+    assert.equal(node.open.size, 0);
+  });
+});
+
+Deno.test("Where nobody noted who was active, a card that signed before goes before all others", async () => {
+  await withNode(["own", "shared", "shared"], async (node) => {
+    const [own, shared] = three(node);
+    const stand = { generation: 7n, hash: "00".repeat(32), card: own.card };
+    node.heads.note(stand);
+    shared.connect();
+    await node.quiet();
+    assert.equal(node.activeCid, null);
+    const refused = await node.broker.use(shared.cid, { isForced: false });
+    assert.equal(refused.kind, "refused");
+    own.generation = 8n;
+    own.connect();
+    await node.quiet();
+    assert.equal(node.activeCid, own.cid);
   });
 });

@@ -9,6 +9,7 @@ import {
 } from "../../src/broker/storage.ts";
 import { connectGrpcStorage } from "../../src/broker/storage/grpc.ts";
 import { LightningStorage } from "../../src/broker/storage/lss_pb.ts";
+import type { Pause } from "../../src/broker/storage/session.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { freePort } from "../support/paths.ts";
 import { type LssServerOptions, serveLss } from "../support/lss_server.ts";
@@ -19,6 +20,7 @@ import {
   withStorage,
 } from "../support/storage.ts";
 import { Talk } from "../support/storage_talk.ts";
+import { encodeFromDevice } from "../../src/wire/lss.ts";
 
 /** Runs with a server, its own storage, and our client of it. */
 function withServer(
@@ -194,6 +196,14 @@ Deno.test("an answer that never comes is asked for again, and recognised", () =>
     assert.equal(talk.session.revision, remote.revision);
   }, { afterPut: losingFirst(), callMs: 300 }));
 
+/** The storage is tried again at once; a device has all the time it needs. */
+const patient: Pause = (ms, signal) => {
+  if (ms < 1_000) return Promise.resolve();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener("abort", () => resolve());
+  return promise;
+};
+
 Deno.test("without the server's proof the device reads everything again", () => {
   const lose = losingFirst();
   const afterPut = async (outcome: PutOutcome): Promise<PutOutcome> => {
@@ -201,10 +211,14 @@ Deno.test("without the server's proof the device reads everything again", () => 
     return said.kind === "conflict" ? { ...said, hmac: null } : said;
   };
   return withServer(async (remote, client) => {
-    const talk = new Talk(remote, noPause);
+    const talk = new Talk(remote, patient);
     await talk.dance(client);
     talk.sayChanges(client, [entryOf("a", 0, "1")]);
     await talk.sent("lss-conflict");
+    talk.session.take(
+      "lss-conflict-res",
+      encodeFromDevice({ kind: "PutConflictConfirmed" }),
+    );
     assert.match(await talk.said("behind"), /its proof was lost on the way/);
     assert.equal((await talk.dance(client)).length, 1);
   }, { afterPut, callMs: 300 });

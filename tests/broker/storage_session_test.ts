@@ -9,7 +9,8 @@ import {
   StorageUnavailable,
 } from "../../src/broker/storage.ts";
 import type { Turns } from "../../src/broker/storage/turns.ts";
-import type { LssEntry } from "../../src/wire/lss.ts";
+import type { Pause } from "../../src/broker/storage/session.ts";
+import { type LssEntry, PUT_CONFLICT_CONFIRMED } from "../../src/wire/lss.ts";
 import { lssMac, STORED_NONCE } from "../../src/wire/lss_mac.ts";
 import {
   bytes32,
@@ -174,6 +175,75 @@ Deno.test("a second writer is a conflict: the device is told and starts over", (
     );
     assert.deepEqual((await talk.dance(client)).map(show), ["a 1 other"]);
     assert.deepEqual(talk.left, []);
+  }));
+
+/** Waits that end when the test says so. */
+function steered(): { next: () => void; readonly pause: Pause } {
+  const waits: (() => void)[] = [];
+  return {
+    next: () => waits.shift()?.(),
+    pause: (_ms, signal) =>
+      new Promise((resolve) => {
+        waits.push(resolve);
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      }),
+  };
+}
+
+/** A session whose device has just been told of a conflict. */
+async function inConflict(
+  storage: Storage,
+  client: StorageClient,
+  pause: Pause,
+): Promise<Talk> {
+  const talk = new Talk(storage, { pause });
+  await talk.dance(client, A0);
+  await client.put(storage, [entryOf("a", 1, "other")]);
+  talk.sayChanges(client, A1);
+  await talk.sent("lss-conflict");
+  await talk.said("behind");
+  return talk;
+}
+
+const PING = "00".repeat(41) + "00000005" + "03e8" + "0000" + "00";
+
+Deno.test("a web page's signer knows no conflict: it starts over for a gap", () =>
+  withStorage(async (storage, client) => {
+    const { next, pause } = steered();
+    const talk = await inConflict(storage, client, pause);
+    assert.deepEqual(talk.left, []);
+    next();
+    assert.equal((await talk.sentBytes("vls")).toHex(), "aa55ffff" + PING);
+    // One that has answered nothing yet answers this, and then sees the gap.
+    assert.equal((await talk.sentBytes("vls")).toHex(), "aa557fff" + PING);
+    assert.deepEqual((await talk.dance(client)).map(show), ["a 1 other"]);
+    next();
+    await settle();
+    assert.deepEqual(talk.left, []);
+    talk.session.end();
+  }));
+
+Deno.test("a signer that confirms the conflict is shown no gap", () =>
+  withStorage(async (storage, client) => {
+    const { next, pause } = steered();
+    const talk = await inConflict(storage, client, pause);
+    talk.session.take("lss-conflict-res", PUT_CONFLICT_CONFIRMED);
+    await settle();
+    next();
+    await settle();
+    assert.deepEqual(talk.left, []);
+    talk.session.end();
+  }));
+
+Deno.test("one that does not start over in any way loses its connection", () =>
+  withStorage(async (storage, client) => {
+    const { next, pause } = steered();
+    const talk = await inConflict(storage, client, pause);
+    next();
+    await talk.sentBytes("vls");
+    await talk.sentBytes("vls");
+    next();
+    assert.match(await talk.said("failed"), /does not start over/);
   }));
 
 Deno.test("one of ours that is in conflict starts over on its own", () =>

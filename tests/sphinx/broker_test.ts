@@ -371,3 +371,51 @@ Deno.test("a signer that begins anew and leaves is followed by another one", () 
     await serve(warm);
     assert.deepEqual(await second, { kind: "reply", message });
   }));
+
+Deno.test("vls-mqtt that kept running while its link broke is made to restart", () =>
+  withNode(INIT, async ({ node, link }) => {
+    const client = new StorageClient(SERVER_KEY, bytes32(1));
+    const init = node.init();
+    await start(link, client);
+    await init;
+    await link[Symbol.asyncDispose]();
+    const [exchange] = exchangesIn(EVENTS);
+    assert.ok(exchange !== undefined);
+    const answered = ask(node.broker, exchange.request);
+    await using again = await Link.open(node.url);
+    await again.say("hello", new Uint8Array());
+    await again.hear("init-1-msg");
+    const { clientId, token: authToken } = client.auth;
+    const value = { clientId, authToken, nonce: null };
+    await again.say("init-1-res", encodeFromDevice({ kind: "Init", value }));
+    await again.hear("init-2-msg");
+    const nothing = { clientHmac: new Uint8Array(32), muts: [] };
+    await again.say(
+      "init-2-res",
+      encodeFromDevice({ kind: "Created", value: nothing }),
+    );
+    await again.hear("init-3-msg");
+    await again.say(
+      "error",
+      new TextEncoder().encode("could not read map length"),
+    );
+    // It answers the first, which is to be nothing to anybody; then it ends.
+    const { sequence } = decodeSignerRequest(await again.hear("vls"));
+    const pong = Uint8Array.fromHex("044c0000706f6e6700");
+    await again.say(
+      "vls-res",
+      encodeSignerResponse({ sequence, message: pong }),
+    );
+    const gap = decodeSignerRequest(await again.hear("vls"));
+    assert.notEqual(gap.sequence, (sequence + 1) % 0x10000);
+    await again[Symbol.asyncDispose]();
+    await using fresh = await Link.open(node.url, "fresh");
+    await start(fresh, client);
+    const asked = decodeSignerRequest(await fresh.hear("vls"));
+    const { message } = decodeSignerResponse(exchange.reply);
+    await fresh.say(
+      "vls-res",
+      encodeSignerResponse({ sequence: asked.sequence, message }),
+    );
+    assert.deepEqual(await answered, { kind: "reply", message });
+  }));

@@ -50,10 +50,8 @@ import {
   type LssFromBroker,
   type LssFromDevice,
 } from "../../wire/lss.ts";
-import { encodeMessage } from "../../wire/message.ts";
 import type { LogLevel } from "../../wire/status.ts";
-import { NOBODY } from "../../wire/types.ts";
-import { encodeSignerRequest, SIGNER_MESSAGES } from "../../wire/vls.ts";
+import { gapFrames, RESTART_MS } from "../gap.ts";
 import {
   type LssEntry,
   type PutOutcome,
@@ -99,10 +97,6 @@ const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 10_000;
 /** In this time a device that knows of conflicts confirms one. */
 const CONFIRM_MS = 1_000;
-/** In this time it begins anew, or leaves to do so. */
-const RESTART_MS = 15_000;
-/** Two numbers after one another that are never one apart. */
-const GAP: readonly number[] = [0xffff, 0x7fff];
 /** Messages of a device that wait for the one before to be stored. */
 const WAITING_MESSAGES = 64;
 
@@ -134,6 +128,8 @@ export class StorageSession {
   /** Ends with the next start: what was begun before is not carried on. */
   #round = new AbortController();
   #auth: StorageAuth | null = null;
+  /** The server's public key, once it said so. */
+  #server: Uint8Array | null = null;
   #revision: number | null = null;
   #storing = 0;
   /** What came is done one after the other. */
@@ -164,6 +160,17 @@ export class StorageSession {
     return this.#revision;
   }
 
+  /**
+   * Where its state is: the server, the client, and whose form it has. Devices
+   * that differ in one of them do not read each other's state.
+   */
+  get place(): string | null {
+    if (this.#auth === null || this.#server === null) return null;
+    const { dialect } = this.#options;
+    const { clientId } = this.#auth;
+    return `${dialect} ${this.#server.toHex()} ${clientId.toHex()}`;
+  }
+
   /** After every hello: begins the dance. */
   start(): void {
     if (this.#state === "ended") return;
@@ -176,6 +183,7 @@ export class StorageSession {
         round,
       );
       if (serverPubkey === null) return;
+      this.#server = serverPubkey;
       this.#say("init-1-msg", { kind: "Init", value: { serverPubkey } });
     });
   }
@@ -349,16 +357,7 @@ export class StorageSession {
 
   #showGap(): void {
     this.#note("debug", "does not know of conflicts, is shown a gap");
-    const message = encodeMessage(SIGNER_MESSAGES.ping, {
-      id: 0,
-      message: new Uint8Array(),
-    });
-    for (const sequence of GAP) {
-      this.#options.send(
-        "vls",
-        encodeSignerRequest({ sequence, peerId: NOBODY, dbid: 0n, message }),
-      );
-    }
+    for (const frame of gapFrames()) this.#options.send("vls", frame);
   }
 
   /** Puts until it is known what became of it; null when that is nobody's now. */
