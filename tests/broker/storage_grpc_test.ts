@@ -211,7 +211,7 @@ Deno.test("without the server's proof the device reads everything again", () => 
     return said.kind === "conflict" ? { ...said, hmac: null } : said;
   };
   return withServer(async (remote, client) => {
-    const talk = new Talk(remote, patient);
+    const talk = new Talk(remote, { pause: patient });
     await talk.dance(client);
     talk.sayChanges(client, [entryOf("a", 0, "1")]);
     await talk.sent("lss-conflict");
