@@ -9,7 +9,7 @@
  * | GET /api/status | everything that the page shows, as JSON |
  * | GET /api/events | the same whenever it changed, as server-sent events |
  * | GET /api/clients | `{"pubkey":…,"clients":{cid:synced},"current":…}` |
- * | POST /api/control?cid&msg | passes a signed message (hex) on; its answer in hex |
+ * | POST /api/control?msg&cid | passes a signed message (hex) on; its answer in hex; without cid to the one that signs |
  * | GET /api/errors | errors of devices, as server-sent events |
  * | POST /api/use?cid | makes a device the active one; `force=1` as the owner |
  *
@@ -144,23 +144,30 @@ async function answerHealth({ face }: Asked): Promise<Reply> {
   return jsonReply(isHealthy ? 200 : 503, { healthy: isHealthy, ...rest });
 }
 
+/** The client id of the device that signs. */
+function activeIn({ devices }: StatusSnapshot): string | null {
+  return devices.find(({ role }) => role === "active")?.cid ?? null;
+}
+
 /** As the Sphinx broker writes it: JSON, and called plain text. */
-function clientsText({ node, devices }: StatusSnapshot): string {
+function clientsText(status: StatusSnapshot): string {
+  const { node, devices } = status;
   const isSynced = new Set(["active", "warm"]);
-  const current = devices.find(({ role }) => role === "active");
   return JSON.stringify({
     pubkey: node.nodeId,
     clients: Object.fromEntries(
       devices.map(({ cid, role }) => [cid, isSynced.has(role)]),
     ),
-    current: current?.cid ?? null,
+    current: activeIn(status),
   });
 }
 
 async function answerControl({ face, query, body }: Asked): Promise<Reply> {
-  const cid = query.get("cid");
+  // The project's own web page names no device: it means the one that signs.
+  const cid = query.get("cid") ?? activeIn(face.snapshot());
   const hex = query.get("msg") ?? body.trim();
-  if (cid === null || hex === "") return textReply(422, "want msg and cid");
+  if (hex === "") return textReply(422, "want msg");
+  if (cid === null) return textReply(404, "no device signs now, want a cid");
   const envelope = hexOf(hex);
   if (envelope === null || envelope.length < SHORTEST_CONTROL) {
     const wanted = `hex of at least ${SHORTEST_CONTROL} bytes`;

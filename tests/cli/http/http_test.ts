@@ -130,9 +130,12 @@ Deno.test("/api/control passes a message on and answers in hex", () =>
     assert.equal(headers["content-type"], "text/plain; charset=utf-8");
     const inBody = await visit(port, control("?cid=b%20c", `${ENVELOPE}\n`));
     assert.equal(inBody.body, "c0de");
+    // Without a name the one that signs is meant.
+    await visit(port, control(`?msg=${ENVELOPE}`));
     assert.deepEqual(face.controlled, [
       { cid: "softkey-1", hex: ENVELOPE },
       { cid: "b c", hex: ENVELOPE },
+      { cid: "softkey-1", hex: ENVELOPE },
     ]);
   }));
 
@@ -140,7 +143,6 @@ Deno.test("/api/control fails with the statuses of the Sphinx broker", () =>
   withSite(async ({ port, face }) => {
     const rows = [
       ["?cid=softkey-1", 422],
-      [`?msg=${ENVELOPE}`, 422],
       ["", 422],
       ["?cid=softkey-1&msg=zz", 500],
       ["?cid=softkey-1&msg=abc", 500],
