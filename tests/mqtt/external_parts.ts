@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import { publicKey } from "../../src/crypto/secp.ts";
 import {
   connectMqtt,
@@ -136,13 +137,14 @@ export class Guest implements AsyncDisposable {
     await this.#client.subscribeAsync([...topics], { qos: 0 });
   }
 
-  publish(topic: string, payload: string, retain = false): void {
-    this.#client.publish(topic, payload, { qos: 0, retain });
+  publish(topic: string, payload: string | Uint8Array, retain = false): void {
+    const bytes = typeof payload === "string" ? payload : Buffer.from(payload);
+    this.#client.publish(topic, bytes, { qos: 0, retain });
   }
 
   /** Hears of every message from now on. */
-  watch(hear: (topic: string) => void): void {
-    this.#client.on("message", (topic) => hear(topic));
+  watch(hear: (topic: string, payload: Uint8Array) => void): void {
+    this.#client.on("message", (topic, payload) => hear(topic, payload));
   }
 
   /** The next message to it. */

@@ -21,6 +21,7 @@ import {
   RECORDINGS,
 } from "../support/recording.ts";
 import { RunningBroker } from "../support/rig.ts";
+import { seededRandom } from "../support/mqtt_load.ts";
 import { makeBox, startSoftkey } from "../support/softkey.ts";
 import { lifeNetwork, type WholePathOutcome } from "../support/whole_path.ts";
 import { Guest } from "./external_parts.ts";
@@ -90,6 +91,8 @@ interface Play {
   readonly isProcess?: boolean;
   /** The server is killed each time so many requests were answered. */
   readonly killEach?: number;
+  /** A neighbour acts as a seed says, each time so many were answered. */
+  readonly hostile?: { readonly seed: number; readonly each: number };
 }
 
 /** What came of it. */
@@ -98,12 +101,14 @@ interface Played extends WholePathOutcome {
   connections: number;
   /** All topics that a neighbour on the server saw, without the client id. */
   readonly topics: ReadonlySet<string>;
+  /** What a hostile neighbour did. */
+  readonly deeds: readonly string[];
 }
 
 type Server = Awaited<ReturnType<typeof strictServer>>;
 
 async function play(
-  { recording, isProcess = false, killEach }: Play,
+  { recording, isProcess = false, killEach, hostile }: Play,
 ): Promise<Played> {
   const path = new URL(`${recording}.jsonl.gz`, RECORDINGS);
   const { name, lives } = await readRecording(path);
@@ -113,7 +118,7 @@ async function play(
   const folder = await Deno.makeTempDir();
   cleanUp.defer(() => Deno.remove(folder, { recursive: true }));
   const server = cleanUp.use(await strictServer(folder));
-  const topics = await spyOn(server, cleanUp);
+  const neighbour = await Neighbour.move(server, cleanUp, hostile);
   cleanUp.defer(
     await (isProcess ? startProcess : startInside)(folder, server, first),
   );
@@ -124,12 +129,16 @@ async function play(
     lives: lives.length,
     problems: [],
     connections: 0,
-    topics,
+    topics: neighbour.topics,
+    deeds: neighbour.deeds,
   };
   const killer = new Killer(server.mosquitto, killEach ?? Infinity);
   for (const life of lives) {
     await using broker = await RunningBroker.start({ folder, env: server.env });
-    await playLife(life, broker.standin, outcome, () => killer.count());
+    await playLife(life, broker.standin, outcome, () => {
+      killer.count();
+      neighbour.count();
+    });
     broker.standin.close();
     await broker.standin.exit;
     await broker.silence;
@@ -164,16 +173,91 @@ class Killer {
   }
 }
 
-/** Sees all that the server passes on, until it is killed. */
-async function spyOn(
-  { url, access }: Server,
-  cleanUp: AsyncDisposableStack,
-): Promise<ReadonlySet<string>> {
-  const guest = cleanUp.use(await Guest.connect(url, "neighbour", access));
-  const topics = new Set<string>();
-  guest.watch((topic) => topics.add(topic.replace(/[0-9a-f]{32}/, "CID")));
-  await guest.subscribe("#");
-  return topics;
+/** Payloads of each topic that a neighbour remembers. */
+const MOST_REMEMBERED = 200;
+
+/** What a neighbour does to a topic with what it saw there. */
+type Deed = (seen: readonly Uint8Array[], random: () => number) => Uint8Array;
+
+const last = (seen: readonly Uint8Array[]) => seen.at(-1) ?? new Uint8Array();
+const some = (seen: readonly Uint8Array[], random: () => number) =>
+  seen[Math.floor(random() * seen.length)] ?? new Uint8Array();
+
+/** Any client of a server without access rules may do all of this. */
+const DEEDS: Readonly<Record<string, Deed>> = {
+  "repeats the last": last,
+  "repeats an old one": some,
+  "flips a bit": (seen, random) => {
+    const copy = last(seen).slice();
+    const at = Math.floor(random() * copy.length);
+    copy[at] = (copy[at] ?? 0) ^ (1 << Math.floor(random() * 8));
+    return copy;
+  },
+  "cuts one off": (seen, random) => {
+    const one = some(seen, random);
+    return one.slice(0, Math.floor(random() * one.length));
+  },
+  "says who": () => Uint8Array.of(0),
+  "says again": () => Uint8Array.of(5),
+  "says not me": () =>
+    Uint8Array.of(6, ...publicKey(new Uint8Array(32).fill(9))),
+  "says anything": (_seen, random) =>
+    Uint8Array.from({ length: 60 }, () => Math.floor(random() * 256)),
+};
+
+/** Sees all that the server passes on, until it is killed; may be hostile. */
+class Neighbour {
+  readonly topics = new Set<string>();
+  readonly deeds: string[] = [];
+  readonly #guest: Guest;
+  readonly #seen = new Map<string, Uint8Array[]>();
+  readonly #random: () => number;
+  readonly #each: number;
+  #answers = 0;
+
+  private constructor(guest: Guest, { seed = 0, each = Infinity } = {}) {
+    this.#guest = guest;
+    this.#random = seededRandom(seed);
+    this.#each = each;
+    guest.watch((topic, payload) => this.#remember(topic, payload));
+  }
+
+  static async move(
+    { url, access }: Server,
+    cleanUp: AsyncDisposableStack,
+    hostile?: Play["hostile"],
+  ): Promise<Neighbour> {
+    const guest = cleanUp.use(await Guest.connect(url, "neighbour", access));
+    const neighbour = new Neighbour(guest, hostile);
+    await guest.subscribe("#");
+    return neighbour;
+  }
+
+  /** A request was answered. */
+  count(): void {
+    this.#answers += 1;
+    if (this.#answers % this.#each === 0) this.#act();
+  }
+
+  #act(): void {
+    const random = this.#random;
+    const topics = [...this.#seen.keys()];
+    const topic = topics[Math.floor(random() * topics.length)];
+    const names = Object.keys(DEEDS);
+    const name = names[Math.floor(random() * names.length)] ?? "";
+    const deed = DEEDS[name];
+    if (topic === undefined || deed === undefined) return;
+    this.deeds.push(`${name} on ${topic}`);
+    this.#guest.publish(topic, deed(this.#seen.get(topic) ?? [], random));
+  }
+
+  #remember(topic: string, payload: Uint8Array): void {
+    this.topics.add(topic.replace(/[0-9a-f]{32}/, "CID"));
+    const seen = this.#seen.get(topic) ?? [];
+    seen.push(Uint8Array.from(payload));
+    if (seen.length > MOST_REMEMBERED) seen.shift();
+    this.#seen.set(topic, seen);
+  }
 }
 
 type Stop = () => Promise<void>;
@@ -236,6 +320,22 @@ Deno.test({
     const outcome = await play({ recording, killEach: 20 });
     assertIdentical(outcome);
     assert.ok(outcome.connections >= 4, `${outcome.connections} connections`);
+  },
+});
+
+const SEED = Number(Deno.env.get("CRASH_SEED") ?? 1);
+
+Deno.test({
+  name:
+    `A node plays on beside a neighbour that repeats, changes and invents, seed ${SEED}`,
+  ignore,
+  fn: async () => {
+    const outcome = await play({
+      recording: "flows/pay-node1",
+      hostile: { seed: SEED, each: 3 },
+    });
+    assertIdentical(outcome);
+    assert.ok(outcome.deeds.length > 15, outcome.deeds.join(", "));
   },
 });
 
