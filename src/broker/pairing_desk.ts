@@ -303,7 +303,8 @@ export class PairingDesk {
     const { book } = this.#options;
     const nodeId = book.current?.identity.nodeId.toHex();
     return nodeId === undefined
-      ? `its key is ${key}, which is not paired: remote_hsmd_mqtt pair`
+      ? `its key is ${key}, which is not paired: want remote_hsmd_mqtt pair, ` +
+        `and for a Sphinx signer remote_hsmd_mqtt pair --device ${key}`
       : `its key is ${key}, paired with ${nodeId} (pairing: ${book.place})`;
   }
 }
