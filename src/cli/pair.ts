@@ -118,14 +118,15 @@ async function follow(
     last = state.kind;
   };
   const watcher = isPatient ? codes.watch(look) : null;
+  // Before there is a code that Ctrl-C would have to take back.
+  const onSignal = () => ended.resolve(INTERRUPTED);
+  if (isPatient) Deno.addSignalListener("SIGINT", onSignal);
   const made = await codes.make(code);
   hash = made.hash;
   show(made);
   if (watcher === null) return PAIRED;
   say("Waiting for the device. Ctrl-C ends this, and the string with it.\n");
   look();
-  const onSignal = () => ended.resolve(INTERRUPTED);
-  Deno.addSignalListener("SIGINT", onSignal);
   const timer = setTimeout(
     () => ended.resolve(EXPIRED),
     made.expiresAt - Date.now(),
