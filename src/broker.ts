@@ -51,7 +51,7 @@ import type { NodeSelf } from "./broker/node_self.ts";
 import { Overview } from "./broker/overview.ts";
 import type { PairingBook } from "./broker/pairing.ts";
 import type { PairingDesk, PairingMode } from "./broker/pairing_desk.ts";
-import { type Pending, RequestQueue } from "./broker/queue.ts";
+import { OURSELVES, type Pending, RequestQueue } from "./broker/queue.ts";
 import { networkIn, Reception } from "./broker/reception.ts";
 import { refusalOf } from "./broker/refusals.ts";
 import { MOST_RESTARTS, SilenceWatch, SILENT_MS } from "./broker/silence.ts";
@@ -75,7 +75,7 @@ import { FRAME_LIMIT } from "./wire/frame.ts";
 import { messageName, REPLIES, type RequestOf, REQUESTS } from "./wire/hsmd.ts";
 import { decodeMessage, encodeMessage, messageType } from "./wire/message.ts";
 import type { LogLevel } from "./wire/status.ts";
-import { NOBODY, type NodeId } from "./wire/types.ts";
+import type { NodeId } from "./wire/types.ts";
 import {
   decodeSignerError,
   decodeSignerRequest,
@@ -605,14 +605,8 @@ export class Broker implements BrokerFace {
       readonly signal?: AbortSignal;
     } = {},
   ): Promise<Answer> {
-    const requester = {
-      peerId: NOBODY,
-      dbid: 0n,
-      permissions: 0n,
-      isMaster: true,
-    };
     const row = REQUESTS.sign_message;
-    const request = { requester, row, message, signal };
+    const request = { requester: OURSELVES, row, message, signal };
     return this.#queue.add(request, this.#active.asked, options);
   }
 

@@ -16,7 +16,6 @@
 
 import type { Network } from "../bitcoin/networks.ts";
 import { Bug, SignerUnavailable } from "../errors.ts";
-import type { Requester } from "../unixfd.ts";
 import { NATIVE_CHAIN_MESSAGES } from "../wire/chain_native.ts";
 import {
   byType,
@@ -25,10 +24,9 @@ import {
   type Row,
 } from "../wire/message.ts";
 import { CHAIN_MESSAGES } from "../wire/txoo.ts";
-import { NOBODY } from "../wire/types.ts";
 import { describeDevice, type Device, NATIVE } from "./device.ts";
 import type { DeviceIdentity } from "./pairing.ts";
-import type { RequestQueue } from "./queue.ts";
+import { OURSELVES, type RequestQueue } from "./queue.ts";
 
 /** After a request it is careful for so long, in milliseconds. */
 const WARM_MS = 1_000;
@@ -38,14 +36,6 @@ const FREE = 2;
 const LONGEST_PAUSE_MS = 200;
 /** A message that waited this long goes beside a request, in milliseconds. */
 const PATIENCE_MS = 250;
-
-/** Who asks what the broker itself asks. */
-const OURSELVES: Requester = {
-  peerId: NOBODY,
-  dbid: 0n,
-  permissions: 0n,
-  isMaster: true,
-};
 
 /** Where the account's public key stands in an extended key (BIP 32). */
 const KEY_AT = 45;

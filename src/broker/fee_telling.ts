@@ -9,20 +9,10 @@
  * @module
  */
 
-import type { Requester } from "../unixfd.ts";
 import { encodeMessage } from "../wire/message.ts";
-import { NOBODY } from "../wire/types.ts";
 import { type FeeReference, SIGNER_MESSAGES } from "../wire/vls.ts";
 import { type Device, NATIVE } from "./device.ts";
-import type { RequestQueue } from "./queue.ts";
-
-/** Who asks what the broker itself asks. */
-const OURSELVES: Requester = {
-  peerId: NOBODY,
-  dbid: 0n,
-  permissions: 0n,
-  isMaster: true,
-};
+import { OURSELVES, type RequestQueue } from "./queue.ts";
 
 /** The newest fee reference, and who was told. */
 export class FeeTelling {

@@ -28,7 +28,8 @@
  * @module
  */
 
-import type { Answer, Request } from "../unixfd.ts";
+import type { Answer, Request, Requester } from "../unixfd.ts";
+import { NOBODY } from "../wire/types.ts";
 import { encodeSignerRequest } from "../wire/vls.ts";
 import { CLASSES, classOf, type RequestClass } from "./classes.ts";
 import type { Device } from "./device.ts";
@@ -75,6 +76,14 @@ export interface QueueOptions {
   /** Calls something later; a timer where it is absent. */
   readonly later?: Later;
 }
+
+/** Who asks what the broker itself asks. */
+export const OURSELVES: Requester = {
+  peerId: NOBODY,
+  dbid: 0n,
+  permissions: 0n,
+  isMaster: true,
+};
 
 /** Sequence numbers are u16. */
 const SEQUENCES = 0x10000;

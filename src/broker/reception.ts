@@ -86,6 +86,7 @@ import {
 } from "./pairing.ts";
 import type { PairingDesk } from "./pairing_desk.ts";
 import { InitWait } from "./start_over.ts";
+import { ALARM_LED } from "./status.ts";
 import type { Storage } from "./storage.ts";
 import { StorageSession } from "./storage/session.ts";
 
@@ -134,8 +135,6 @@ interface Init {
 const INIT_SEQUENCE = 0;
 /** Longest name of a light's state that is kept. */
 const LONGEST_LED = 40;
-/** What the light of a softkey is called while its owner is needed. */
-const ALARM_LED = "alarm";
 /** All that a device may say before its owner has consented. */
 const TO_PAIR: readonly TopicName[] = ["paired", "bye"];
 /** What is the business of a device's storage session. */

@@ -6,8 +6,8 @@
 
 /**
  * Puts a file of this content in the place of what is there, durably, for its
- * owner alone: written aside, fsync, rename, fsync of the folder. A reader sees the old one or the
- * new one.
+ * owner alone: written aside, fsync, rename, fsync of the folder. A reader sees
+ * the old one or the new one.
  */
 export async function replaceFile(
   path: string,
@@ -29,6 +29,12 @@ export async function replaceFile(
   await Deno.rename(aside, path);
   using folder = await Deno.open(folderOf(path));
   await folder.sync();
+}
+
+/** A new file is durable once its folder is. */
+export function syncFolderOf(path: string): void {
+  using folder = Deno.openSync(folderOf(path));
+  folder.syncSync();
 }
 
 function folderOf(path: string): string {

@@ -19,6 +19,9 @@ export const MOST_REFUSALS = 20;
 /** Most errors that a snapshot has, the latest first. */
 export const MOST_ERRORS = 20;
 
+/** What the light of a softkey is called while its owner is needed. */
+export const ALARM_LED = "alarm";
+
 /** Everything. */
 export interface StatusSnapshot {
   /** When it was taken. */

@@ -60,7 +60,7 @@ export async function runDaemon(
   const version = parseVersion(Deno.env.get("LIGHTNINGD_VERSION") ?? "");
   if (version !== undefined) status.version(version);
   try {
-    return await serve({ config, isDeveloper, master, status });
+    return await serve({ config, isDeveloper, master, status, version });
   } catch (error) {
     tell(describeError(error));
     await status.fail("internalError", describeError(error));
@@ -73,6 +73,8 @@ interface Parts {
   readonly isDeveloper: boolean;
   readonly master: net.Socket;
   readonly status: StatusStream;
+  /** lightningd's, where it is known. */
+  readonly version: string | undefined;
 }
 
 async function serve(parts: Parts): Promise<number> {
@@ -148,11 +150,10 @@ interface Books extends PairingFiles {
 }
 
 function brokerParts(
-  { config, isDeveloper, status }: Parts,
+  { config, isDeveloper, status, version }: Parts,
   { book, devices, codes, active }: Books,
 ): Omit<BrokerOptions, "address" | "self" | "storage"> {
   const now = Date.now;
-  const version = parseVersion(Deno.env.get("LIGHTNINGD_VERSION") ?? "");
   const desk = new PairingDesk({
     mode: config.pairing.value,
     book,

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { ALARM_LED } from "../broker/status.ts";
 import type {
   ChainStatus,
   CountStatus,
@@ -38,8 +39,6 @@ export interface Headline {
 
 /** A request that waits for longer is worth a word, in milliseconds. */
 const SLOW_MS = 10_000;
-/** What the light of a signer is called while its owner is needed. */
-const ALARM = "alarm";
 
 const age = (at: number): Moment => ({ at, as: "age" });
 const clock = (at: number): Moment => ({ at, as: "clock" });
@@ -61,7 +60,7 @@ function withSigner(status: StatusSnapshot, device: DeviceStatus): Headline {
     const pieces = [`${cid} has not answered for `, age(oldestAt), rest];
     return { level: "wait", pieces };
   }
-  const alarmed = status.devices.find(({ led }) => led === ALARM);
+  const alarmed = status.devices.find(({ led }) => led === ALARM_LED);
   if (alarmed !== undefined) {
     const whose = alarmed === device ? "its" : `${alarmed.cid}'s`;
     return { level: "bad", pieces: [...signs, `; ${whose} light is an alarm`] };

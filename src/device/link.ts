@@ -67,9 +67,6 @@ export interface LinkOptions {
 const BACK_OFF_MS = { first: 50, absent: 50, nearby: 1_000, far: 3_000 };
 /** Hosts that are this machine: asking costs little there, waiting more. */
 const NEARBY = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
-/** The broker drops us after one and a half of these without a word. */
-const KEEPALIVE_S = 10;
-const CONNECT_TIMEOUT_MS = 10_000;
 
 /** How a connection ended. */
 export interface Ending {
@@ -119,13 +116,6 @@ export class Link {
       clientId: cid,
       username,
       password: Buffer.from(password),
-      protocolVersion: 4,
-      clean: true,
-      keepalive: KEEPALIVE_S,
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      reconnectPeriod: 0,
-      queueQoSZero: false,
-      resubscribe: false,
     });
     this.#client = client;
     this.#cid = cid;

@@ -116,6 +116,20 @@ export function topicPrefix(url: string): string {
   return inner === "" ? "" : `${inner}/`;
 }
 
+/**
+ * Each connection is a new client, which repeats nothing of the one before. The
+ * other side drops us after one and a half keep-alives without a word.
+ */
+const EVERY_CLIENT: IClientOptions = {
+  protocolVersion: 4,
+  clean: true,
+  keepalive: 10,
+  connectTimeout: 10_000,
+  reconnectPeriod: 0,
+  queueQoSZero: false,
+  resubscribe: false,
+};
+
 /** Starts a connection; what becomes of it the client tells by its events. */
 export function connectMqtt(
   url: string,
@@ -127,7 +141,7 @@ export function connectMqtt(
     const line = openLine(place, access);
     line.on("error", explain); // before the library's own listener tells it
     return line;
-  }, { ...options, ...loginOf(access), protocol: "mqtt" });
+  }, { ...EVERY_CLIENT, ...options, ...loginOf(access), protocol: "mqtt" });
   client.on("error", () => {}); // there may be nobody who asks
   return client;
 }

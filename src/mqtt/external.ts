@@ -86,8 +86,6 @@ const MOST_GREETED = 64;
 /** A server that lets this much wait takes nothing any more. */
 const MOST_WAITING = 2 * FRAME_LIMIT;
 
-const KEEPALIVE_S = 10;
-const CONNECT_TIMEOUT_MS = 10_000;
 /** First and longest pause between two tries. */
 const BACK_OFF_MS = { first: 50, most: 3_000 };
 /** A connection that held this long was a good one. */
@@ -134,13 +132,6 @@ export class ExternalServer implements DeviceLink, AsyncDisposable {
     const { url, access, linkKey } = this.#options;
     const client = connectMqtt(url, access, {
       clientId: brokerClientId(linkKey),
-      protocolVersion: 4,
-      clean: true,
-      keepalive: KEEPALIVE_S,
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      reconnectPeriod: 0,
-      queueQoSZero: false,
-      resubscribe: false,
     });
     this.#client = client;
     let reason = "the server closed the connection";

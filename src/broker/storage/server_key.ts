@@ -9,6 +9,7 @@
  * @module
  */
 
+import { syncFolderOf } from "../replace_file.ts";
 import { isPrivateKey } from "../../crypto/secp.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { describeError, StoreError } from "../../errors.ts";
@@ -76,10 +77,4 @@ function writeDurably(path: string, bytes: Uint8Array): void {
     at += file.writeSync(bytes.subarray(at));
   }
   file.syncSync();
-}
-
-/** So that a new name is there after a loss of power. */
-export function syncFolderOf(path: string): void {
-  using folder = Deno.openSync(path.replace(/\/?[^/]*$/, "") || ".");
-  folder.syncSync();
 }

@@ -47,7 +47,8 @@ import {
   NO_VERSION,
   refuse,
 } from "./rules.ts";
-import { openServerKey, syncFolderOf } from "./server_key.ts";
+import { syncFolderOf } from "../replace_file.ts";
+import { openServerKey } from "./server_key.ts";
 import { Turns } from "./turns.ts";
 
 /** Where the storage is. */

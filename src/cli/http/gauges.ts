@@ -6,6 +6,7 @@
 
 import type { BrokerFace } from "../../broker/face.ts";
 import {
+  ALARM_LED,
   type DeviceRole,
   type HandshakeStatus,
   type StatusSnapshot,
@@ -37,7 +38,7 @@ function setGauges(metrics: Metrics, status: StatusSnapshot): void {
       devices.filter((device) => device.role === role).length,
     ]),
   );
-  const isAlarm = devices.some(({ led }) => led === "alarm");
+  const isAlarm = devices.some(({ led }) => led === ALARM_LED);
   metrics.set("remote_hsmd_led_alarm", [], Number(isAlarm));
   setIfKnown(metrics, "remote_hsmd_chain_height", chain?.height);
   setIfKnown(metrics, "remote_hsmd_chain_tip_height", chain?.tip);
