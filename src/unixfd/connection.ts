@@ -44,6 +44,10 @@ export class Connection {
     socket.on("end", () => this.#finish("closed by the other side"));
     socket.on("error", (error) => this.#finish(error.message));
     socket.on("close", () => this.#finish("closed"));
+    // It reads from its beginning on: the end may have come before us.
+    if (socket.readableEnded || socket.destroyed) {
+      queueMicrotask(() => this.#finish("closed by the other side"));
+    }
     socket.resume();
   }
 

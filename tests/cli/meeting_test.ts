@@ -26,6 +26,25 @@ Deno.test("The first device is taken on this machine alone", () =>
     assert.equal(await broker.standin.exit, 242);
   }));
 
+Deno.test("A broker writes down where it listens, and ends when lightningd leaves as it starts", () =>
+  inFolder(async (folder) => {
+    await using broker = await RunningBroker.start({ folder });
+    const mqtt = await broker.address();
+    const path = `${folder}/remote_hsmd/listening.json`;
+    const read = () => Deno.readTextFile(path).catch(() => "");
+    // It is written after the line: looked at first, then waited for.
+    const changes = Deno.watchFs(`${folder}/remote_hsmd`);
+    let text = await read();
+    while (text === "") {
+      await changes[Symbol.asyncIterator]().next();
+      text = await read();
+    }
+    changes.close();
+    assert.deepEqual(JSON.parse(text), { mqtt, certHash: null });
+    broker.standin.close();
+    assert.equal(await broker.standin.exit, 2);
+  }));
+
 Deno.test("A stranger does not push out a device by its client id", async () => {
   const now = 1_700_000_000;
   using node = new FakeNode({ pairing: "open", now: () => now * 1000 });
